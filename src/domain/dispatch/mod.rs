@@ -1,0 +1,3 @@
+//! The state machine: commands in, events out.
+
+pub mod observation;

@@ -1,0 +1,15 @@
+//! Every rule of Tidegate. No IO, no clock, no randomness, no async: time, ids and file contents are inputs.
+//!
+//! Bad input becomes [`diagnostic::Diagnostics`], a refused command a rejection; nothing in here fails otherwise.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod catalog;
+pub mod compile;
+pub mod diagnostic;
+pub mod dispatch;
+pub mod ids;
+pub mod plan;
+pub mod quantity;
+pub mod spec;
+pub mod time;
+pub mod workflow;

@@ -1,0 +1,76 @@
+//! `kind: agent`: one namespace of one cluster, or this machine.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Limit, Version};
+use crate::domain::ids::{AgentName, Name};
+use crate::domain::quantity::Resources;
+
+/// Where operations run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Agent {
+    /// The version of the specification, always 1.1.
+    pub version: Version,
+    /// Always `agent`.
+    #[schemars(extend("const" = "agent"))]
+    pub kind: String,
+    /// The name of the agent.
+    pub name: AgentName,
+    /// For people; changes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// For people and queries; changes nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Most operations running at once on this agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Limit>,
+    /// What all its running operations may ask together.
+    #[serde(default, skip_serializing_if = "Resources::is_empty")]
+    pub capacity: Resources,
+    /// The queue of operations that name only this agent; `default` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_queue: Option<Name>,
+    /// Run operations as processes of the machine of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalTarget>,
+    /// Run operations as objects of a Kubernetes cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesTarget>,
+}
+
+/// What an agent dispatches to: exactly one of `local` and `kubernetes` is written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TargetSpec {
+    /// Processes of this machine.
+    Local(LocalTarget),
+    /// A namespace of a cluster.
+    Kubernetes(KubernetesTarget),
+}
+
+/// Operations as processes of this machine.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LocalTarget {}
+
+/// Operations as objects of one namespace of a Kubernetes cluster.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KubernetesTarget {
+    /// The context of the kubeconfig; its current one when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// The namespace in which operations run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Use the service account of the pod that the server runs in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_cluster: bool,
+    /// A kubeconfig, by reference: `file:/path` or `env:NAME`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^(file|env):.+$"), example = &"env:KUBECONFIG")]
+    pub kubeconfig: Option<String>,
+}

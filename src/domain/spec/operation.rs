@@ -1,0 +1,263 @@
+//! `kind: operation`: an invocation of a component, and presets (partial operations). Polyaxon's words.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::component::{Component, Words, words};
+
+/// An invocation of a component: a reference or an inline component, with its params.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Operation {
+    /// The version of the specification, 1.1; an inline operation needs none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<f64>,
+    /// Always `operation`; an inline operation and a preset need none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["operation", null]))]
+    pub kind: Option<String>,
+    /// The name of the operation; letters, digits, `-` and `_`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// For people; changes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// For people and queries; changes nothing. A list, or words with commas between.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "words")]
+    #[schemars(with = "Words")]
+    pub tags: Vec<String>,
+    /// Names of presets that are merged over it, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "words")]
+    #[schemars(with = "Words")]
+    pub presets: Vec<String>,
+    /// The queue, `agent/queue`, or `queue` of the only agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"us-east/gpu")]
+    pub queue: Option<String>,
+    /// The Kubernetes namespace to run in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Whether a result of an equal earlier run may be taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
+    /// Retries, timeout and clean-up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub termination: Option<Termination>,
+    /// Switches of what accompanies the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugins: Option<Plugins>,
+    /// An image to build first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<Value>,
+    /// What to start when the run has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Value>,
+    /// `false`: the run waits until somebody approves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_approved: Option<Value>,
+    /// What one run costs, in the organization's unit; counts against the quota `cost`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Value>,
+    /// Hints for uploads from the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mount: Option<Value>,
+    /// Marks it as a form to be filled in: it starts nothing by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
+    /// Values for the inputs of the component, by name.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub params: IndexMap<String, Param>,
+    /// When it is started again and again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Value>,
+    /// Events of other operations that start it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<Value>,
+    /// Many runs with different params.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matrix: Option<Value>,
+    /// Params made from the results of earlier runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joins: Option<Value>,
+    /// Names of the operations of the same graph that come before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dependencies: Option<Value>,
+    /// What must have become of those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
+    /// An expression that must be true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<String>,
+    /// Whether it is skipped when one before it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skip_on_upstream_skip: Option<bool>,
+    /// A component of this repository, by name or `name:tag`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub_ref: Option<String>,
+    /// A component of the same graph, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dag_ref: Option<String>,
+    /// A component at a URL, of which the repository keeps a copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_ref: Option<String>,
+    /// A component in a file, relative to this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"./train.yaml")]
+    pub path_ref: Option<String>,
+    /// The component itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<Box<Component>>,
+    /// How it is merged over what it patches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch_strategy: Option<PatchStrategy>,
+    /// Marks it as a preset: a partial operation that others name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_preset: Option<bool>,
+    /// A partial `run` that is merged over the component's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_patch: Option<Value>,
+}
+
+/// A preset is a partial operation with `isPreset: true`.
+pub type Preset = Operation;
+
+/// A value for an input: the value itself, or the long form.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Param {
+    /// The long form.
+    Spec(ParamSpec),
+    /// The value itself.
+    Literal(Value),
+}
+
+/// The keys of which one makes a mapping the long form of a param.
+const LONG_FORM: [&str; 6] = ["value", "ref", "contextOnly", "connection", "toInit", "toEnv"];
+
+impl<'de> Deserialize<'de> for Param {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        match &value {
+            Value::Object(map) if LONG_FORM.iter().any(|key| map.contains_key(*key)) => {
+                serde_json::from_value(value).map(Self::Spec).map_err(serde::de::Error::custom)
+            }
+            _ => Ok(Self::Literal(value)),
+        }
+    }
+}
+
+/// The long form of a param.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ParamSpec {
+    /// The value, a template, or with `ref` the path of what is referred to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+    /// `ops.NAME`, `runs.UUID` or `dag`.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Whether it is only a template variable and no input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_only: Option<bool>,
+    /// The connection that it is read through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
+    /// Whether it is prepared by an init container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_init: Option<bool>,
+    /// The environment variable that holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_env: Option<String>,
+}
+
+/// How two values are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PatchStrategy {
+    /// The patch wins; mappings are merged, lists appended.
+    #[default]
+    PostMerge,
+    /// What is patched wins; mappings are merged, lists prepended.
+    PreMerge,
+    /// The patch wins; mappings and lists are replaced whole.
+    Replace,
+    /// The patch only fills what is absent.
+    Isnull,
+}
+
+/// What must have become of the operations before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)] // the words say it
+pub enum Trigger {
+    AllSucceeded,
+    AllFailed,
+    AllDone,
+    OneSucceeded,
+    OneFailed,
+    OneDone,
+}
+
+/// Retries, timeout and clean-up.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Termination {
+    /// How often a failed run is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retries: Option<Value>,
+    /// Seconds that a finished run's objects are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Value>,
+    /// Seconds that one attempt may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Value>,
+    /// When an idle service is shut down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub culling: Option<Value>,
+    /// How idleness is found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Value>,
+    /// Kubernetes' own policy for failed pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_failure_policy: Option<Value>,
+}
+
+/// Whether a result of an equal earlier run may be taken.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cache {
+    /// Switches it off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disable: Option<bool>,
+    /// Seconds that a result stays good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<i64>,
+    /// The inputs that count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io: Option<Vec<String>>,
+    /// The sections that count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sections: Option<Vec<String>>,
+}
+
+/// Switches of what accompanies the run; kept as written.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Plugins(pub IndexMap<String, Value>);
+
+/// Marks a file as a form to be filled in.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Template {
+    /// Whether it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The fields to fill in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Vec<String>>,
+}

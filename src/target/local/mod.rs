@@ -1,0 +1,1 @@
+//! Operations as processes of this machine.

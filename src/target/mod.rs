@@ -1,0 +1,75 @@
+//! Where runs go. A target makes an agent's cluster equal to what is owed, and reports what it sees.
+//!
+//! Targets are level-triggered and repeatable: the same effect may be delivered any number of times, in any order with
+//! others, and after every (re)connection all that is owed is delivered again. The name of an attempt is launched at
+//! most once, ever, also across crashes of the server.
+
+pub mod local;
+
+use std::path::PathBuf;
+
+use crate::domain::dispatch::observation::Observation;
+use crate::domain::ids::{AgentName, AttemptName, Epoch, ProjectName};
+use crate::domain::spec::Run;
+use crate::domain::time::Span;
+
+/// What is owed to the outside.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// The attempt runs, or has run.
+    Launch(Box<Launch>),
+    /// The attempt does not run (any more).
+    Stop {
+        /// Which attempt.
+        attempt: AttemptName,
+        /// Time between asking and killing.
+        grace: Span,
+    },
+    /// The end of the attempt is saved: the target need not report it again.
+    Forget(AttemptName),
+}
+
+/// Everything a target needs to launch one attempt; nothing is left to look up.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The name towards the outside.
+    pub attempt: AttemptName,
+    /// The term of the server that says so.
+    pub epoch: Epoch,
+    /// The project of the run.
+    pub project: ProjectName,
+    /// The run's name, for people.
+    pub run_name: String,
+    /// The `run` section with all templates rendered.
+    pub run: Run,
+    /// Environment variables beside those of the container.
+    pub env: Vec<(String, String)>,
+    /// How long the attempt may take; the target enforces it, also while the server is away.
+    pub timeout: Option<Span>,
+}
+
+/// What a target tells the server.
+#[derive(Debug, Clone)]
+pub enum Report {
+    /// The agent can be reached (again): deliver everything that is owed.
+    Up(AgentName),
+    /// The agent cannot be reached; its runs keep their slots.
+    Down(AgentName, String),
+    /// What was seen, in the order in which it was seen.
+    Seen(AgentName, Vec<Observation>),
+}
+
+/// Where reports go. The call may block for a moment when the server is busy.
+pub type ReportSink = std::sync::Arc<dyn Fn(Report) + Send + Sync>;
+
+/// Code that makes an agent's cluster do things.
+pub trait Target: Send + Sync {
+    /// Takes effects to carry out; returns at once.
+    fn deliver(&self, effects: Vec<Effect>);
+
+    /// The file that the log of an attempt is (or will be) written to, when it lies on this machine.
+    fn log_file(&self, attempt: AttemptName) -> Option<PathBuf>;
+
+    /// Stops watching and delivering; what runs goes on.
+    fn close(&self);
+}
