@@ -1,3 +1,6 @@
 //! The state machine: commands in, events out.
 
+pub mod command;
+pub mod event;
 pub mod observation;
+pub mod status;

@@ -1,0 +1,103 @@
+//! What may be asked of the state machine, with every id it needs inside, and how it may refuse.
+
+use super::event::{NewRun, RevisionApplied};
+use super::observation::Observation;
+use crate::domain::catalog::QueuePolicy;
+use crate::domain::ids::{CommitId, QueueName, RunId};
+
+/// What may be asked.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Make a commit what is applied and start its runs, in one transaction.
+    ApplyRevision {
+        /// The commit that the plan was made against; refused when something else is applied by now.
+        based_on: Option<CommitId>,
+        /// What changes.
+        revision: Box<RevisionApplied>,
+        /// Runs to start.
+        starts: Vec<NewRun>,
+        /// Workflows that are gone, with what becomes of their runs.
+        stops: Vec<RunId>,
+    },
+    /// Start runs.
+    Submit(Vec<NewRun>),
+    /// Stop a run.
+    Stop {
+        /// Which run.
+        run: RunId,
+        /// Who says so.
+        by: String,
+    },
+    /// Let a run go on that waits for approval.
+    Approve {
+        /// Which run.
+        run: RunId,
+        /// Who says so.
+        by: String,
+    },
+    /// Change a queue without a commit.
+    ChangeQueue {
+        /// Which queue.
+        queue: QueueName,
+        /// What it shall be.
+        policy: Box<QueuePolicy>,
+        /// Who says so.
+        by: String,
+    },
+    /// Delete a finished run from the history.
+    Delete {
+        /// Which run.
+        run: RunId,
+    },
+    /// A target has seen something.
+    Observe(Observation),
+}
+
+/// Why a command was refused; nothing has happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// Something else was applied in the meantime.
+    #[error("the plan was made against {}, but {} is applied by now: plan again", shown(.planned), shown(.applied))]
+    Stale {
+        /// What the plan was made against.
+        planned: Option<CommitId>,
+        /// What is applied.
+        applied: Option<CommitId>,
+    },
+    /// There is no such run among those that are not finished.
+    #[error("there is no unfinished run {0}")]
+    NoSuchRun(RunId),
+    /// The run has not ended.
+    #[error("run {0} has not ended: stop it first")]
+    NotFinished(RunId),
+    /// The run does not wait for approval.
+    #[error("run {0} does not wait for approval")]
+    NotWaiting(RunId),
+    /// There is no such queue.
+    #[error("there is no queue {0}")]
+    NoSuchQueue(QueueName),
+    /// The queue is being removed.
+    #[error("queue {0} has been removed and only finishes what it has")]
+    QueueRemoved(QueueName),
+    /// There is no such pipeline.
+    #[error("there is no unfinished pipeline {0}")]
+    NoSuchPipeline(RunId),
+    /// The server holds as many unfinished runs as it may.
+    #[error("{0} runs are unfinished, as many as a server holds: wait for some to end")]
+    TooManyRuns(usize),
+}
+
+fn shown(commit: &Option<CommitId>) -> &str {
+    commit.as_ref().map_or("nothing", CommitId::short)
+}
+
+/// What a command came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was decided.
+    Done,
+    /// It asked for what is already so (a repeated submission, a run that is already stopping).
+    Already,
+    /// It was refused.
+    Refused(Rejection),
+}

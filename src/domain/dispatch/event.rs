@@ -1,0 +1,280 @@
+//! What has happened: the stored types. They are owned here and are never used for the API.
+//!
+//! An event says what was *decided*, so that replay is a fold of [`super::State::apply`]. A stored event is JSON with a
+//! version; [`decode`] brings old ones up to today's form. Change nothing here without a step there.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::observation::Cause;
+use super::status::Status;
+use crate::domain::catalog::{AgentPolicy, ProjectPolicy, QueuePolicy, SupersedePolicy};
+use crate::domain::ids::{AgentName, Attempt, CommitId, Digest, Name, ProjectName, QueueName, RunId, WorkflowName};
+use crate::domain::quantity::Resources;
+use crate::domain::spec::{Limit, Sharing};
+use crate::domain::time::Timestamp;
+
+/// The version that [`Event`] is written with.
+pub const EVENT_VERSION: u32 = 1;
+
+/// One thing that was decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// A commit became what is applied.
+    RevisionApplied(Box<RevisionApplied>),
+    /// Somebody changed a queue through the API; the next applied commit heals it.
+    QueueChanged {
+        /// Which queue.
+        queue: QueueName,
+        /// What it is now.
+        policy: QueuePolicy,
+        /// Who did it.
+        by: String,
+    },
+    /// A removed queue has finished what it had.
+    QueueGone {
+        /// Which queue.
+        queue: QueueName,
+    },
+    /// A removed agent has finished what it had.
+    AgentGone {
+        /// Which agent.
+        agent: AgentName,
+    },
+    /// A run was asked for.
+    RunCreated(Box<NewRun>),
+    /// Somebody approved a run.
+    RunApproved {
+        /// Which run.
+        run: RunId,
+        /// Who did it.
+        by: String,
+    },
+    /// A run passed its gates and stands in its queue.
+    RunQueued {
+        /// Which run.
+        run: RunId,
+    },
+    /// A waiting run moved to another queue.
+    RunMoved {
+        /// Which run.
+        run: RunId,
+        /// The queue that it stands in now.
+        queue: QueueName,
+    },
+    /// A run got its slot: its attempt is owed to the target.
+    RunScheduled {
+        /// Which run.
+        run: RunId,
+        /// Which attempt begins.
+        attempt: Attempt,
+    },
+    /// A target reported progress.
+    RunProgressed {
+        /// Which run.
+        run: RunId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// Starting, running or warning.
+        status: Status,
+        /// Why, where there is more to say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
+        /// When it was seen, by the clock of the target.
+        at: Timestamp,
+    },
+    /// A run was told to stop.
+    RunStopping {
+        /// Which run.
+        run: RunId,
+        /// Who or what said so.
+        cause: Cause,
+    },
+    /// An attempt failed and another one will follow.
+    RunRetrying {
+        /// Which run.
+        run: RunId,
+        /// The attempt that failed.
+        attempt: Attempt,
+        /// When it may stand in its queue again.
+        until: Timestamp,
+        /// Why it failed.
+        cause: Cause,
+    },
+    /// A run came to its end.
+    RunFinished {
+        /// Which run.
+        run: RunId,
+        /// A final status.
+        status: Status,
+        /// Why.
+        cause: Cause,
+        /// Exit code of its main process, when it had one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<i32>,
+        /// What it reported.
+        #[serde(default, skip_serializing_if = "Map::is_empty")]
+        outputs: Map<String, Value>,
+        /// When it ended, by the clock of the target.
+        at: Timestamp,
+    },
+    /// A finished run was deleted from the history.
+    RunDeleted {
+        /// Which run.
+        run: RunId,
+    },
+}
+
+/// A commit became what is applied: only what changed, and the cursors that moved with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionApplied {
+    /// The commit.
+    pub commit: CommitId,
+    /// Its subject line, for people.
+    pub subject: String,
+    /// The plan that was carried out.
+    pub plan: Digest,
+    /// The organization's limits, when they changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<OrganizationLimits>,
+    /// Agents that changed; `None` for a removed one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub agents: BTreeMap<AgentName, Option<AgentPolicy>>,
+    /// Queues that changed; `None` for a removed one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub queues: BTreeMap<QueueName, Option<QueuePolicy>>,
+    /// Projects that changed; `None` for a removed one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub projects: BTreeMap<ProjectName, Option<ProjectPolicy>>,
+    /// Queues that have a new name: old → new.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub renamed: BTreeMap<QueueName, QueueName>,
+    /// Cursors of workflows that moved.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cursors: BTreeMap<WorkflowName, Cursor>,
+    /// Runs started, runs not started, for people.
+    pub note: String,
+}
+
+/// The limits of the organization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OrganizationLimits {
+    /// Level 1.
+    pub concurrency: Limit,
+    /// How a binding limit is divided among levels.
+    pub sharing: Sharing,
+}
+
+/// The meaning of a workflow that was last admitted; kept after the workflow is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cursor {
+    /// What it meant.
+    pub spec: Digest,
+    /// What the files that it watches held.
+    pub inputs: Digest,
+    /// The commit that said so.
+    pub commit: CommitId,
+}
+
+/// A run as it was asked for, complete: nothing later is looked up elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewRun {
+    /// Its identifier; asking twice with the same one makes one run.
+    pub id: RunId,
+    /// Its project.
+    pub project: ProjectName,
+    /// The workflow that it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<Name>,
+    /// Its name, for people.
+    pub name: String,
+    /// Its kind, as Polyaxon labels it (`job`, `dag`, …).
+    pub kind: String,
+    /// The commit that it is pinned to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitId>,
+    /// The compiled operation, by the digest of its stored body.
+    pub spec: Digest,
+    /// The queue that it will stand in.
+    pub queue: QueueName,
+    /// What an attempt asks for; canonical names.
+    #[serde(default, skip_serializing_if = "Resources::is_empty")]
+    pub request: Resources,
+    /// How often it is tried again.
+    #[serde(default)]
+    pub max_retries: u32,
+    /// Whether somebody must approve it first.
+    #[serde(default)]
+    pub needs_approval: bool,
+    /// The pipeline that it is a direct child of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<RunId>,
+    /// Most direct children at once, when it is a pipeline itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<Limit>,
+    /// The group within its project that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<SupersedePolicy>,
+    /// For queries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// What started it.
+    pub origin: Origin,
+}
+
+/// What started a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Origin {
+    /// A commit.
+    Push {
+        /// Why the trigger fired.
+        reason: String,
+    },
+    /// A person or a program.
+    Request {
+        /// Who.
+        user: String,
+    },
+    /// A restart of another run.
+    Restart {
+        /// Which run.
+        of: RunId,
+        /// Who.
+        user: String,
+    },
+    /// A copy of another run.
+    Copy {
+        /// Which run.
+        of: RunId,
+        /// Who.
+        user: String,
+    },
+}
+
+/// Why a stored event cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// It was written by a newer release.
+    #[error(
+        "event version {0} is newer than this release, which reads up to {EVENT_VERSION}: use the release that wrote it"
+    )]
+    TooNew(u32),
+    /// It is damaged.
+    #[error("stored event cannot be read")]
+    Damaged(#[from] serde_json::Error),
+}
+
+/// Reads a stored event of any release.
+pub fn decode(version: u32, payload: &[u8]) -> Result<Event, DecodeError> {
+    match version {
+        EVENT_VERSION => Ok(serde_json::from_slice(payload)?),
+        other => Err(DecodeError::TooNew(other)),
+    }
+}
