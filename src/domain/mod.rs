@@ -10,6 +10,7 @@ pub mod dispatch;
 pub mod ids;
 pub mod plan;
 pub mod quantity;
+pub mod sharing;
 pub mod spec;
 pub mod time;
 pub mod workflow;

@@ -1,6 +1,29 @@
-//! The state machine: commands in, events out.
+//! The state machine: the only door to it.
+//!
+//! `decide` says what a command comes to, `State::apply` takes the events in, `schedule` says what then happens by
+//! itself, `outbox` what is owed to the outside, `explain` why something does not happen. Time and ids are inputs, the
+//! same history gives the same decisions, and what was decided is stored before anybody hears of it.
 
 pub mod command;
+mod decide;
 pub mod event;
+mod explain;
+mod gates;
+mod invariants;
 pub mod observation;
+mod outbox;
+mod pass;
+mod queues;
+mod recent;
+mod shapes;
+pub mod snapshot;
+mod state;
 pub mod status;
+mod table;
+
+pub use decide::{Decision, FIRST_RETRY, LONGEST_RETRY, decide};
+pub use explain::{Blocker, explain, never_fits};
+pub use outbox::{Owed, outbox};
+pub use pass::{PASS_CHUNK, next_wakeup, schedule};
+pub use state::{AgentView, Applied, QueueView, RunView, State};
+pub use table::MAX_RUNS;

@@ -1,0 +1,99 @@
+//! The pass: after each batch of commands, everything that may happen now does. It ends when nothing more may.
+
+use super::event::Event;
+use super::observation::Cause;
+use super::state::{Draining, State};
+use super::status::Status;
+use crate::domain::ids::Attempt;
+use crate::domain::spec::OnRemove;
+use crate::domain::time::Timestamp;
+
+/// Most operations handed over in one pass, so that a raised limit cannot hold up the loop; the rest follows in the
+/// next pass, which is due at once.
+pub const PASS_CHUNK: usize = 1024;
+
+/// Applies and returns what happens now by itself: retries that are due, gates that open, operations that start,
+/// removed things that are empty. The flag says that the chunk was full and another pass is due.
+pub fn schedule(state: &mut State, now: Timestamp) -> (Vec<Event>, bool) {
+    let mut events = Vec::new();
+    let mut emit = |state: &mut State, event: Event| {
+        state.apply(now, &event);
+        events.push(event);
+    };
+    while let Some((until, run)) = state.retries.first().copied()
+        && until <= now
+    {
+        emit(state, Event::RunQueued { run });
+    }
+    for event in empty_queues(state, now) {
+        emit(state, event);
+    }
+    while let Some(ix) = state.gates.next() {
+        let (run, pipeline) = (state.runs[ix].id, state.runs[ix].pipeline.is_some());
+        emit(state, Event::RunQueued { run });
+        if pipeline {
+            let running = Status::Running;
+            emit(state, Event::RunProgressed { run, attempt: Attempt(1), status: running, cause: None, at: now });
+        }
+    }
+    let mut handed_over = 0;
+    while handed_over < PASS_CHUNK
+        && let Some(ix) = state.queues.next(&state.runs)
+    {
+        let (run, attempt) = (state.runs[ix].id, Attempt(state.runs[ix].attempt + 1));
+        emit(state, Event::RunScheduled { run, attempt });
+        handed_over += 1;
+    }
+    if cfg!(debug_assertions) && cfg!(test) {
+        state.check();
+    }
+    (events, handed_over == PASS_CHUNK)
+}
+
+/// When the next thing is due by itself, if anything is.
+pub fn next_wakeup(state: &State) -> Option<Timestamp> {
+    state.retries.first().map(|(until, _)| *until)
+}
+
+/// What becomes of the waiting runs of removed queues, and of removed things that have nothing left.
+fn empty_queues(state: &State, now: Timestamp) -> Vec<Event> {
+    let mut events = Vec::new();
+    for draining in &state.draining {
+        match draining {
+            Draining::Queue(name) => {
+                let Some(ix) = state.queues.queue_of.get(name).copied() else { continue };
+                let left = state.queues.queues[ix].runs;
+                if left == 0 {
+                    events.push(Event::QueueGone { queue: name.clone() });
+                    continue;
+                }
+                let waits =
+                    |status| matches!(status, Status::Created | Status::Compiled | Status::Queued | Status::Retrying);
+                let waiting =
+                    || state.runs.iter().filter(|(_, run)| run.queue == ix && waits(run.status)).map(|(_, run)| run.id);
+                match state.on_remove(name) {
+                    OnRemove::Drain => {}
+                    OnRemove::MoveTo(to) => {
+                        let open = state.queues.queue_of.get(&to).is_some_and(|to| !state.queues.queues[*to].removed);
+                        if open {
+                            events.extend(waiting().map(|run| Event::RunMoved { run, queue: to.clone() }));
+                        }
+                    }
+                    OnRemove::Cancel => {
+                        let cause =
+                            Cause::new("QueueRemoved", format!("queue {name} was removed with onRemove: cancel"));
+                        let stopped = |run| super::decide::stop(state, now, run, &cause);
+                        events.extend(waiting().filter_map(stopped).flatten());
+                    }
+                }
+            }
+            Draining::Agent(name) => {
+                let Some(ix) = state.queues.agent_of.get(name).copied() else { continue };
+                if state.queues.queues.iter().all(|(_, queue)| queue.agent != ix) {
+                    events.push(Event::AgentGone { agent: name.clone() });
+                }
+            }
+        }
+    }
+    events
+}

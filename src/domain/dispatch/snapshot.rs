@@ -1,0 +1,213 @@
+//! The state as stored: a cache of the fold over the log. One of another version is thrown away, and the log is folded.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::{Cursor, OrganizationLimits};
+use super::gates::GateOwner;
+use super::state::{Applied, Draining, State};
+use super::status::Status;
+use super::table::{Pipeline, Run, RunIx};
+use crate::domain::catalog::{AgentPolicy, ProjectPolicy, QueuePolicy};
+use crate::domain::ids::{AgentName, ProjectName, QueueName, RunId, WorkflowName};
+use crate::domain::quantity::Resources;
+use crate::domain::spec::Limit;
+use crate::domain::time::Timestamp;
+
+/// The version of the form below.
+pub const SNAPSHOT_VERSION: u32 = 1;
+
+/// The stored form.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    limits: OrganizationLimits,
+    served: u64,
+    order: u64,
+    agents: Vec<(AgentName, AgentPolicy, u64, bool)>,
+    queues: Vec<(QueueName, QueuePolicy, u64, bool)>,
+    projects: BTreeMap<ProjectName, ProjectPolicy>,
+    cursors: BTreeMap<WorkflowName, Cursor>,
+    overrides: BTreeMap<QueueName, (QueuePolicy, String)>,
+    applied: Option<Applied>,
+    gates: Vec<GateSnapshot>,
+    runs: Vec<RunSnapshot>,
+    recent: Vec<RunId>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct GateSnapshot {
+    owner: GateOwnerSnapshot,
+    limit: Limit,
+    /// Place of the parent in the list, which is sorted parents first.
+    parent: Option<usize>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum GateOwnerSnapshot {
+    Project(ProjectName),
+    Group(ProjectName, String),
+    Pipeline(RunId),
+    Controller(RunId),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RunSnapshot {
+    id: RunId,
+    status: Status,
+    order: u64,
+    attempt: u32,
+    max_retries: u32,
+    queue: QueueName,
+    request: Resources,
+    gate: Option<usize>,
+    pipeline: Option<(usize, usize)>,
+    passed: bool,
+    retry_at: Option<Timestamp>,
+}
+
+/// Takes the state down.
+pub fn take(state: &State) -> Snapshot {
+    let queues = &state.queues;
+    let mut gates: Vec<(u32, usize)> =
+        state.gates.iter().map(|(ix, _)| (ix, state.gates.chain(ix, false).len())).collect();
+    gates.sort_by_key(|(ix, depth)| (*depth, *ix));
+    let place: BTreeMap<u32, usize> = gates.iter().enumerate().map(|(i, (ix, _))| (*ix, i)).collect();
+    Snapshot {
+        limits: queues.limits,
+        served: queues.served,
+        order: state.order,
+        agents: queues
+            .agents
+            .iter()
+            .map(|(_, a)| (a.name.clone(), a.policy.clone(), a.last_served, a.removed))
+            .collect(),
+        queues: queues
+            .queues
+            .iter()
+            .map(|(_, q)| (q.name.clone(), q.policy.clone(), q.last_served, q.removed))
+            .collect(),
+        projects: state.projects.clone(),
+        cursors: state.cursors.clone(),
+        overrides: state.overrides.clone(),
+        applied: state.applied.clone(),
+        gates: gates
+            .iter()
+            .map(|(ix, _)| {
+                let gate = &state.gates[*ix];
+                let owner = match gate.owner.clone() {
+                    GateOwner::Project(project) => GateOwnerSnapshot::Project(project),
+                    GateOwner::Group(project, group) => GateOwnerSnapshot::Group(project, group),
+                    GateOwner::Pipeline(run) => GateOwnerSnapshot::Pipeline(run),
+                    GateOwner::Controller(run) => GateOwnerSnapshot::Controller(run),
+                };
+                GateSnapshot { owner, limit: gate.limit, parent: gate.parent.map(|parent| place[&parent]) }
+            })
+            .collect(),
+        runs: state
+            .runs
+            .iter()
+            .map(|(_, run)| RunSnapshot {
+                id: run.id,
+                status: run.status,
+                order: run.order,
+                attempt: run.attempt,
+                max_retries: run.max_retries,
+                queue: queues.queues[run.queue].name.clone(),
+                request: queues.dims.resources_of(&queues.shapes[run.shape].request),
+                gate: run.gate.map(|gate| place[&gate]),
+                pipeline: run.pipeline.map(|p| (place[&p.direct], place[&p.controller])),
+                passed: run.passed,
+                retry_at: state.retry_at.get(&run.id).copied(),
+            })
+            .collect(),
+        recent: state.recent.iter().collect(),
+    }
+}
+
+/// Builds the state again. Counters are not stored: they are recounted from the runs.
+pub fn restore(snapshot: Snapshot) -> State {
+    let mut state = State { projects: snapshot.projects, cursors: snapshot.cursors, ..State::default() };
+    (state.applied, state.order) = (snapshot.applied, snapshot.order);
+    state.queues.set_limits(snapshot.limits);
+    for (name, policy, _, _) in &snapshot.agents {
+        state.queues.set_agent(&state.runs, name, policy.clone());
+    }
+    for (name, policy, _, _) in &snapshot.queues {
+        state.queues.set_queue(&state.runs, name, policy.clone());
+    }
+    let gates = restore_gates(&mut state, snapshot.gates);
+    let mut runs = snapshot.runs;
+    runs.sort_by_key(|run| run.order);
+    for run in runs {
+        restore_run(&mut state, run, &gates);
+    }
+    state.queues.served = snapshot.served;
+    for (name, _, last_served, removed) in snapshot.agents {
+        let agent = &mut state.queues.agents[state.queues.agent_of[&name]];
+        (agent.last_served, agent.removed) = (last_served, removed);
+        if removed {
+            state.draining.insert(Draining::Agent(name));
+        }
+    }
+    for (name, policy, last_served, removed) in snapshot.queues {
+        let ix = state.queues.queue_of[&name];
+        state.queues.queues[ix].last_served = last_served;
+        // Setting the policy again lists the queue under its true turn.
+        state.queues.set_queue(&state.runs, &name, policy);
+        state.queues.queues[ix].removed = removed;
+        if removed {
+            state.draining.insert(Draining::Queue(name));
+        }
+    }
+    state.overrides = snapshot.overrides;
+    snapshot.recent.into_iter().for_each(|id| state.recent.push(id));
+    state
+}
+
+fn restore_gates(state: &mut State, gates: Vec<GateSnapshot>) -> Vec<u32> {
+    let mut places: Vec<u32> = Vec::new();
+    for gate in gates {
+        let owner = match gate.owner {
+            GateOwnerSnapshot::Project(project) => GateOwner::Project(project),
+            GateOwnerSnapshot::Group(project, group) => GateOwner::Group(project, group),
+            GateOwnerSnapshot::Pipeline(run) => GateOwner::Pipeline(run),
+            GateOwnerSnapshot::Controller(run) => GateOwner::Controller(run),
+        };
+        let parent = gate.parent.map(|parent| places[parent]);
+        places.push(state.gates.open(&state.runs, owner, gate.limit, parent));
+    }
+    places
+}
+
+fn restore_run(state: &mut State, stored: RunSnapshot, gates: &[u32]) {
+    let queue = state.queues.queue_of[&stored.queue];
+    let request = state.queues.dims.request(&stored.request);
+    let shape = state.queues.join(queue, &request);
+    let mut run = Run::new(stored.id, stored.order, queue, shape, stored.max_retries);
+    (run.status, run.attempt, run.passed) = (stored.status, stored.attempt, stored.passed);
+    run.gate = stored.gate.map(|gate| gates[gate]);
+    run.pipeline =
+        stored.pipeline.map(|(direct, controller)| Pipeline { direct: gates[direct], controller: gates[controller] });
+    if let Some(pipeline) = run.pipeline {
+        state.gates.hold(pipeline.direct);
+        state.gates.hold(pipeline.controller);
+    }
+    let (gate, pipeline, passed, status) = (run.gate, run.pipeline.is_some(), run.passed, run.status);
+    let ix: RunIx = state.runs.insert(run);
+    match (status, gate) {
+        (Status::Compiled, Some(gate)) => state.gates.wait(&mut state.runs, ix, gate),
+        (Status::Queued, _) => state.queues.wait(&mut state.runs, ix),
+        (Status::Retrying, _) => {
+            if let Some(until) = stored.retry_at {
+                state.retries.insert((until, stored.id));
+                state.retry_at.insert(stored.id, until);
+            }
+        }
+        (status, _) if status.holds_slot() && !pipeline => state.queues.take_slot(&state.runs, ix),
+        _ => {}
+    }
+    if let Some(gate) = gate.filter(|_| passed) {
+        state.gates.enter(&state.runs, gate, pipeline);
+    }
+}

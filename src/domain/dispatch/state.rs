@@ -1,0 +1,483 @@
+//! The state: its parts, and what each event does to them. No rule decides here; applying never fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::event::{Cursor, Event, NewRun, OrganizationLimits, RevisionApplied};
+use super::gates::{GateOwner, Gates};
+use super::queues::Queues;
+use super::recent::Recent;
+use super::status::Status;
+use super::table::{Ix, Pipeline, Run, RunIx, Table};
+use crate::domain::catalog::{AgentPolicy, ProjectPolicy, QueuePolicy};
+use crate::domain::ids::{AgentName, CommitId, Digest, ProjectName, QueueName, RunId, WorkflowName};
+use crate::domain::spec::{Limit, OnRemove};
+use crate::domain::time::Timestamp;
+
+/// Everything that decisions need, and no more: finished runs, logs and reports are elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    pub(super) runs: Table,
+    pub(super) gates: Gates,
+    pub(super) queues: Queues,
+    pub(super) projects: BTreeMap<ProjectName, ProjectPolicy>,
+    pub(super) cursors: BTreeMap<WorkflowName, Cursor>,
+    /// Queues that somebody changed through the API, with what git says of them and who it was.
+    pub(super) overrides: BTreeMap<QueueName, (QueuePolicy, String)>,
+    pub(super) applied: Option<Applied>,
+    /// When runs that wait to be tried again may stand in their queue.
+    pub(super) retries: BTreeSet<(Timestamp, RunId)>,
+    pub(super) retry_at: BTreeMap<RunId, Timestamp>,
+    /// Queues and agents that are being removed.
+    pub(super) draining: BTreeSet<Draining>,
+    pub(super) recent: Recent,
+    /// The last place given in any line.
+    pub(super) order: u64,
+}
+
+/// What is applied.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Applied {
+    /// The commit.
+    pub commit: CommitId,
+    /// Its subject line.
+    pub subject: String,
+    /// The plan that was carried out.
+    pub plan: Digest,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What finishes what it has and then goes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Draining {
+    Queue(QueueName),
+    Agent(AgentName),
+}
+
+impl State {
+    /// Takes an event in. Events come from [`super::decide`] and [`super::schedule`], or from the log in the same order.
+    pub fn apply(&mut self, at: Timestamp, event: &Event) {
+        match event {
+            Event::RevisionApplied(revision) => self.apply_revision(at, revision),
+            Event::QueueChanged { queue, policy, by } => {
+                if let Some(ix) = self.queues.queue_of.get(queue) {
+                    let declared = self.queues.queues[*ix].policy.clone();
+                    self.overrides.entry(queue.clone()).or_insert((declared, String::new())).1 = by.clone();
+                    self.queues.set_queue(&self.runs, queue, policy.clone());
+                }
+            }
+            Event::QueueGone { queue } => {
+                self.draining.remove(&Draining::Queue(queue.clone()));
+                if let Some(ix) = self.queues.queue_of.get(queue) {
+                    self.queues.remove_queue(*ix);
+                }
+            }
+            Event::AgentGone { agent } => {
+                self.draining.remove(&Draining::Agent(agent.clone()));
+                if let Some(ix) = self.queues.agent_of.get(agent) {
+                    self.queues.remove_agent(*ix);
+                }
+            }
+            Event::RunCreated(run) => self.create(run),
+            Event::RunApproved { run, .. } => self.with(*run, |state, ix| state.wait_at_gate(ix)),
+            Event::RunQueued { run } => self.with(*run, Self::pass_gates),
+            Event::RunMoved { run, queue } => self.with(*run, |state, ix| state.move_to(ix, queue)),
+            Event::RunScheduled { run, attempt } => self.with(*run, |state, ix| {
+                state.leave(ix);
+                state.runs[ix].status = Status::Scheduled;
+                state.runs[ix].attempt = attempt.0;
+                state.queues.take_slot(&state.runs, ix);
+            }),
+            Event::RunProgressed { run, status, .. } => self.with(*run, |state, ix| state.runs[ix].status = *status),
+            Event::RunStopping { run, .. } => self.with(*run, |state, ix| state.runs[ix].status = Status::Stopping),
+            Event::RunRetrying { run, until, .. } => self.with(*run, |state, ix| {
+                state.leave(ix);
+                state.runs[ix].status = Status::Retrying;
+                state.retries.insert((*until, *run));
+                state.retry_at.insert(*run, *until);
+            }),
+            Event::RunFinished { run, .. } => self.with(*run, Self::finish),
+            Event::RunDeleted { .. } => {}
+        }
+    }
+
+    fn with(&mut self, run: RunId, apply: impl FnOnce(&mut Self, RunIx)) {
+        let ix = self.runs.find(run);
+        debug_assert!(ix.is_some(), "an event names the unfinished run {run}");
+        if let Some(ix) = ix {
+            apply(self, ix);
+        }
+    }
+
+    fn apply_revision(&mut self, at: Timestamp, revision: &RevisionApplied) {
+        if let Some(limits) = revision.organization {
+            self.queues.set_limits(limits);
+        }
+        for (name, policy) in &revision.projects {
+            let policy = policy.clone().unwrap_or_else(|| ProjectPolicy {
+                default_queue: None,
+                default_preset: None,
+                queues: None,
+                concurrency: Limit::Unlimited,
+            });
+            self.gates.open(&self.runs, GateOwner::Project(name.clone()), policy.concurrency, None);
+            match revision.projects[name] {
+                Some(_) => self.projects.insert(name.clone(), policy),
+                None => self.projects.remove(name),
+            };
+        }
+        for (old, new) in &revision.renamed {
+            self.queues.rename(&self.runs, old, new);
+        }
+        for (name, policy) in &revision.agents {
+            match policy {
+                Some(policy) => {
+                    self.draining.remove(&Draining::Agent(name.clone()));
+                    self.queues.set_agent(&self.runs, name, policy.clone());
+                }
+                None => {
+                    if let Some(ix) = self.queues.agent_of.get(name) {
+                        self.queues.agents[*ix].removed = true;
+                        self.draining.insert(Draining::Agent(name.clone()));
+                    }
+                }
+            }
+        }
+        // Every applied commit heals what was changed behind its back.
+        for (queue, (declared, _)) in std::mem::take(&mut self.overrides) {
+            if self.queues.queue_of.get(&queue).is_some_and(|ix| !self.queues.queues[*ix].removed) {
+                self.queues.set_queue(&self.runs, &queue, declared);
+            }
+        }
+        for (name, policy) in &revision.queues {
+            match policy {
+                Some(policy) => {
+                    self.draining.remove(&Draining::Queue(name.clone()));
+                    self.queues.set_queue(&self.runs, name, policy.clone());
+                }
+                None => {
+                    if let Some(ix) = self.queues.queue_of.get(name) {
+                        self.queues.queues[*ix].removed = true;
+                        self.draining.insert(Draining::Queue(name.clone()));
+                    }
+                }
+            }
+        }
+        self.cursors.extend(revision.cursors.iter().map(|(name, cursor)| (name.clone(), cursor.clone())));
+        self.applied = Some(Applied {
+            commit: revision.commit.clone(),
+            subject: revision.subject.clone(),
+            plan: revision.plan,
+            at,
+        });
+    }
+
+    fn create(&mut self, new: &NewRun) {
+        let Some(queue) = self.queues.queue_of.get(&new.queue).copied() else {
+            debug_assert!(false, "a run is created in a queue that exists");
+            return;
+        };
+        let request = self.queues.dims.request(&new.request);
+        let shape = self.queues.join(queue, &request);
+        let order = self.next_order();
+        let mut run = Run::new(new.id, order, queue, shape, new.max_retries);
+        run.gate = self.direct_gate(new);
+        let id = new.id;
+        let ix = self.runs.insert(run);
+        if let Some(limit) = new.pipeline {
+            self.runs[ix].pipeline = Some(self.open_pipeline(id, limit, new));
+        }
+        if !new.needs_approval {
+            self.wait_at_gate(ix);
+        }
+    }
+
+    fn direct_gate(&mut self, new: &NewRun) -> Option<Ix> {
+        if let Some(parent) = new.parent.and_then(|parent| self.runs.find(parent)) {
+            return self.runs[parent].pipeline.map(|pipeline| pipeline.direct);
+        }
+        let project = self.project_gate(&new.project);
+        match &new.group {
+            Some(group) => {
+                let owner = GateOwner::Group(new.project.clone(), group.group.clone());
+                Some(self.gates.open(&self.runs, owner, Limit::At(group.limit), Some(project)))
+            }
+            None => new.pipeline.is_none().then_some(project),
+        }
+    }
+
+    pub(super) fn project_gate(&mut self, project: &ProjectName) -> Ix {
+        let owner = GateOwner::Project(project.clone());
+        match self.gates.find(&owner) {
+            Some(gate) => gate,
+            None => {
+                let limit = self.projects.get(project).map_or(Limit::Unlimited, |policy| policy.concurrency);
+                self.gates.open(&self.runs, owner, limit, None)
+            }
+        }
+    }
+
+    /// A pipeline without a pipeline above it is its own controller.
+    fn open_pipeline(&mut self, id: RunId, limit: Limit, new: &NewRun) -> Pipeline {
+        let above = new.parent.and_then(|parent| self.runs.find(parent)).and_then(|parent| self.runs[parent].pipeline);
+        let controller = match above {
+            Some(above) => above.controller,
+            None => {
+                let project = self.project_gate(&new.project);
+                self.gates.open(&self.runs, GateOwner::Controller(id), limit, Some(project))
+            }
+        };
+        let direct = self.gates.open(&self.runs, GateOwner::Pipeline(id), limit, Some(controller));
+        self.gates.hold(direct);
+        self.gates.hold(controller);
+        Pipeline { direct, controller }
+    }
+
+    fn wait_at_gate(&mut self, ix: RunIx) {
+        self.runs[ix].status = Status::Compiled;
+        match self.runs[ix].gate {
+            Some(gate) => {
+                self.runs[ix].order = self.next_order();
+                self.gates.wait(&mut self.runs, ix, gate);
+            }
+            // A root pipeline passes no gate and stands in no queue; its next event says that it runs.
+            None => {}
+        }
+    }
+
+    fn pass_gates(&mut self, ix: RunIx) {
+        if let Some(gate) = self.runs[ix].gate.filter(|_| !self.runs[ix].passed) {
+            let pipeline = self.runs[ix].pipeline.is_some();
+            self.leave(ix);
+            self.gates.enter(&self.runs, gate, pipeline);
+        } else {
+            self.leave(ix);
+        }
+        self.runs[ix].passed = true;
+        if self.runs[ix].pipeline.is_some() {
+            self.runs[ix].status = Status::Running;
+        } else {
+            self.runs[ix].status = Status::Queued;
+            self.runs[ix].order = self.next_order();
+            self.queues.wait(&mut self.runs, ix);
+        }
+    }
+
+    fn move_to(&mut self, ix: RunIx, queue: &QueueName) {
+        let Some(to) = self.queues.queue_of.get(queue).copied() else {
+            debug_assert!(false, "a run moves to a queue that exists");
+            return;
+        };
+        let queued = self.runs[ix].status == Status::Queued;
+        if queued {
+            self.queues.leave_line(&mut self.runs, ix);
+        }
+        let (from, shape) = (self.runs[ix].queue, self.runs[ix].shape);
+        let request = self.queues.shapes[shape].request.clone();
+        self.runs[ix].shape = self.queues.join(to, &request);
+        self.runs[ix].queue = to;
+        self.queues.part(from, shape);
+        if queued {
+            self.runs[ix].order = self.next_order();
+            self.queues.wait(&mut self.runs, ix);
+        }
+    }
+
+    fn finish(&mut self, ix: RunIx) {
+        self.leave(ix);
+        let (queue, shape) = (self.runs[ix].queue, self.runs[ix].shape);
+        self.queues.part(queue, shape);
+        let run = self.runs.remove(ix);
+        if let Some(gate) = run.gate {
+            if run.passed {
+                self.gates.exit(&self.runs, gate, run.pipeline.is_some());
+            }
+            self.gates.drop_unused(gate);
+        }
+        if let Some(pipeline) = run.pipeline {
+            self.gates.unhold(pipeline.direct);
+            self.gates.unhold(pipeline.controller);
+        }
+        self.recent.push(run.id);
+    }
+
+    /// Takes a run out of wherever it stands: its gate's line, its queue's line, its slot, its timer.
+    fn leave(&mut self, ix: RunIx) {
+        let run = &self.runs[ix];
+        let (id, gate, pipeline) = (run.id, run.gate, run.pipeline.is_some());
+        match run.status {
+            Status::Compiled => {
+                if let Some(gate) = gate {
+                    self.gates.leave_line(&mut self.runs, ix, gate);
+                }
+            }
+            Status::Queued => self.queues.leave_line(&mut self.runs, ix),
+            Status::Retrying => {
+                if let Some(until) = self.retry_at.remove(&id) {
+                    self.retries.remove(&(until, id));
+                }
+            }
+            status if status.holds_slot() && !pipeline => self.queues.free_slot(&self.runs, ix),
+            Status::Created | Status::Scheduled | Status::Starting | Status::Running | Status::Warning => {}
+            Status::Stopping | Status::Succeeded | Status::Failed | Status::UpstreamFailed => {}
+            Status::Stopped | Status::Skipped => {}
+        }
+    }
+
+    fn next_order(&mut self) -> u64 {
+        self.order += 1;
+        self.order
+    }
+}
+
+/// What anybody may ask.
+impl State {
+    /// What is applied, if anything is.
+    pub fn applied(&self) -> Option<&Applied> {
+        self.applied.as_ref()
+    }
+
+    /// The meaning of each workflow that was last admitted.
+    pub fn cursors(&self) -> &BTreeMap<WorkflowName, Cursor> {
+        &self.cursors
+    }
+
+    /// The organization's limits, and how many operations hold a slot.
+    pub fn organization(&self) -> (OrganizationLimits, u32) {
+        (self.queues.limits, self.queues.used)
+    }
+
+    /// The agents, also those that are being removed.
+    pub fn agents(&self) -> impl Iterator<Item = AgentView<'_>> {
+        self.queues.agent_of.values().map(|ix| {
+            let agent = &self.queues.agents[*ix];
+            AgentView {
+                name: &agent.name,
+                policy: &agent.policy,
+                up: agent.up,
+                removed: agent.removed,
+                running: agent.used,
+                used: self.queues.dims.resources(&agent.used_of),
+                levels: agent.levels.iter().map(|(priority, level)| (priority.0, level.budget, level.used)).collect(),
+            }
+        })
+    }
+
+    /// The queues, also those that are being removed.
+    pub fn queues(&self) -> impl Iterator<Item = QueueView<'_>> {
+        self.queues.queue_of.values().map(|ix| {
+            let queue = &self.queues.queues[*ix];
+            let changed = self.overrides.get(&queue.name);
+            QueueView {
+                name: &queue.name,
+                policy: &queue.policy,
+                declared: changed.map(|(policy, _)| policy),
+                changed_by: changed.map(|(_, by)| by.as_str()),
+                removed: queue.removed,
+                running: queue.used,
+                queued: queue.waiting,
+                used: self.queues.dims.resources(&queue.used_of),
+            }
+        })
+    }
+
+    /// Projects that git declares.
+    pub fn projects(&self) -> &BTreeMap<ProjectName, ProjectPolicy> {
+        &self.projects
+    }
+
+    /// The unfinished runs with status and queue, in no meaningful but a fixed order.
+    pub fn runs(&self) -> impl Iterator<Item = RunView<'_>> {
+        self.runs.iter().map(|(ix, _)| self.view(ix))
+    }
+
+    /// One unfinished run.
+    pub fn run(&self, id: RunId) -> Option<RunView<'_>> {
+        self.runs.find(id).map(|ix| self.view(ix))
+    }
+
+    /// The runs that stand in a queue, first in line first.
+    pub fn line(&self, queue: &QueueName) -> Vec<RunView<'_>> {
+        let line = self.queues.queue_of.get(queue).map(|ix| self.queues.line_of(&self.runs, *ix)).unwrap_or_default();
+        line.into_iter().map(|ix| self.view(ix)).collect()
+    }
+
+    /// Whether a run of this id was finished not long ago.
+    pub fn finished_recently(&self, id: RunId) -> bool {
+        self.recent.contains(id)
+    }
+
+    /// Tells whether an agent's target can be reached. This is not stored: it is told anew after each start.
+    pub fn set_agent_up(&mut self, agent: &AgentName, up: bool) {
+        self.queues.set_up(agent, up);
+    }
+
+    fn view(&self, ix: RunIx) -> RunView<'_> {
+        let run = &self.runs[ix];
+        let queue = &self.queues.queues[run.queue];
+        RunView {
+            id: run.id,
+            status: run.status,
+            attempt: run.attempt,
+            queue: &queue.name,
+            agent: &self.queues.agents[queue.agent].name,
+            pipeline: run.pipeline.is_some(),
+        }
+    }
+
+    /// What becomes of the runs of a queue that is removed.
+    pub(super) fn on_remove(&self, queue: &QueueName) -> OnRemove {
+        let ix = self.queues.queue_of.get(queue);
+        ix.map_or(OnRemove::Drain, |ix| self.queues.queues[*ix].policy.on_remove.clone())
+    }
+}
+
+/// An agent, for looking at.
+#[derive(Debug)]
+#[allow(missing_docs)] // the words are those of the policy and of `Agent`
+pub struct AgentView<'a> {
+    pub name: &'a AgentName,
+    pub policy: &'a AgentPolicy,
+    /// Whether its target can be reached.
+    pub up: bool,
+    /// Whether it only finishes what it has.
+    pub removed: bool,
+    /// Operations that hold a slot.
+    pub running: u32,
+    /// What they ask together.
+    pub used: crate::domain::quantity::Resources,
+    /// Priority, budget and use of each level, highest first.
+    pub levels: Vec<(crate::domain::spec::Priority, u64, u32)>,
+}
+
+/// A queue, for looking at.
+#[derive(Debug)]
+#[allow(missing_docs)] // the words are those of the policy and of `Queue`
+pub struct QueueView<'a> {
+    pub name: &'a QueueName,
+    pub policy: &'a QueuePolicy,
+    /// What git says of it, when somebody changed it through the API.
+    pub declared: Option<&'a QueuePolicy>,
+    /// Who changed it.
+    pub changed_by: Option<&'a str>,
+    /// Whether it only finishes what it has.
+    pub removed: bool,
+    /// Operations that hold a slot.
+    pub running: u32,
+    /// Operations that stand in it.
+    pub queued: u32,
+    /// What the running ones ask together.
+    pub used: crate::domain::quantity::Resources,
+}
+
+/// An unfinished run, for looking at.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)] // the words are those of `Run`
+pub struct RunView<'a> {
+    pub id: RunId,
+    pub status: Status,
+    pub attempt: u32,
+    pub queue: &'a QueueName,
+    pub agent: &'a AgentName,
+    pub pipeline: bool,
+}
