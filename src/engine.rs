@@ -1,1 +1,297 @@
-//! TODO
+//! THE loop: a batch of commands in, decide, append once, and only then replies and effects out.
+//!
+//! One plain thread owns the store and is the only writer of the state. Everybody else talks to it through a bounded
+//! inbox and reads the state under a read lock; the write lock is held through the append, so nobody sees what is not
+//! saved. When an append fails, memory is ahead of the log: the state is built anew from the log.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::domain::dispatch::command::{Command, Outcome};
+use crate::domain::dispatch::event::Event;
+use crate::domain::dispatch::observation::Observation;
+use crate::domain::dispatch::snapshot::{self, SNAPSHOT_VERSION};
+use crate::domain::dispatch::{State, decide, next_wakeup, schedule};
+use crate::domain::ids::{AgentName, Digest, Epoch, Seq};
+use crate::domain::time::Timestamp;
+use crate::store::{Batch, History, Store, StoreError};
+
+/// Commands that wait at most: beyond that, whoever asks waits. Some seconds of work at 100,000 events a second.
+const INBOX: usize = 65_536;
+/// Commands of one batch at most, so that the first in a batch does not wait long for the last.
+const MAX_BATCH: usize = 4096;
+/// Events between two snapshots: starting again folds at most this many, in well under a second.
+const SNAPSHOT_EVERY: u64 = 100_000;
+/// Longest sleep of the loop without work.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// Why the engine did not do what it was asked, although nothing was refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// The append failed; whether it happened is not known until the log has been read again.
+    #[error("the store failed: {0}")]
+    Store(String),
+    /// The engine has stopped.
+    #[error("the server is stopping")]
+    Stopped,
+}
+
+/// The answer to a command, given after it is saved.
+pub type Answer = Result<Outcome, EngineError>;
+
+/// Receives the events of each saved batch, in order. Must not block for long.
+pub type EventSink = Box<dyn FnMut(Seq, Timestamp, &[Event]) + Send>;
+
+enum Message {
+    Ask { command: Command, bodies: Vec<(Digest, Vec<u8>)>, answer: Option<tokio::sync::oneshot::Sender<Answer>> },
+    Agent { name: AgentName, up: bool },
+    Stop,
+}
+
+/// The way to the engine; cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inbox: SyncSender<Message>,
+    state: Arc<RwLock<State>>,
+    history: Arc<dyn History>,
+    saved: tokio::sync::watch::Receiver<Seq>,
+}
+
+impl Engine {
+    /// Loads the state from the store and starts the loop. The second part of the result ends when the loop has.
+    pub fn start(mut store: Box<dyn Store>, sink: EventSink) -> Result<(Self, std::thread::JoinHandle<()>), StoreError> {
+        let epoch = store.open_epoch()?;
+        let (state, last, now) = load(store.as_mut())?;
+        let history = store.reader();
+        let state = Arc::new(RwLock::new(state));
+        let (inbox, messages) = sync_channel(INBOX);
+        let (saved_tx, saved) = tokio::sync::watch::channel(last);
+        let mut own = Loop { store, epoch, last, now, state: state.clone(), sink, saved: saved_tx, snapshot_at: last };
+        let thread = std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || own.run(&messages))
+            .map_err(|source| StoreError::File { action: "start the engine's thread for", path: "store".into(), source })?;
+        Ok((Self { inbox, state, history, saved }, thread))
+    }
+
+    /// Asks for something and waits until the answer is saved.
+    pub async fn ask(&self, command: Command, bodies: Vec<(Digest, Vec<u8>)>) -> Answer {
+        let (answer, reply) = tokio::sync::oneshot::channel();
+        let message = Message::Ask { command, bodies, answer: Some(answer) };
+        let inbox = self.inbox.clone();
+        // A full inbox makes the sender wait, which must not happen on a thread of the runtime.
+        let sent = match inbox.try_send(message) {
+            Ok(()) => true,
+            Err(std::sync::mpsc::TrySendError::Disconnected(_)) => false,
+            Err(std::sync::mpsc::TrySendError::Full(message)) => {
+                tokio::task::spawn_blocking(move || inbox.send(message).is_ok()).await.unwrap_or(false)
+            }
+        };
+        if !sent {
+            return Err(EngineError::Stopped);
+        }
+        reply.await.unwrap_or(Err(EngineError::Stopped))
+    }
+
+    /// As [`Engine::ask`], for threads outside the runtime.
+    pub fn ask_blocking(&self, command: Command, bodies: Vec<(Digest, Vec<u8>)>) -> Answer {
+        let (answer, reply) = tokio::sync::oneshot::channel();
+        let message = Message::Ask { command, bodies, answer: Some(answer) };
+        self.inbox.send(message).map_err(|_| EngineError::Stopped)?;
+        reply.blocking_recv().unwrap_or(Err(EngineError::Stopped))
+    }
+
+    /// Hands over what a target has seen; blocks while the inbox is full.
+    pub fn observe(&self, observations: Vec<Observation>) {
+        for observation in observations {
+            let command = Command::Observe(observation);
+            if self.inbox.send(Message::Ask { command, bodies: Vec::new(), answer: None }).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Tells whether an agent's target can be reached.
+    pub fn set_agent_up(&self, name: AgentName, up: bool) {
+        // After the engine has stopped nobody is interested any more.
+        let _ = self.inbox.send(Message::Agent { name, up });
+    }
+
+    /// Looks at the state; everything in it is saved.
+    pub fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The finished runs and everything else that is not needed for decisions.
+    pub fn history(&self) -> &Arc<dyn History> {
+        &self.history
+    }
+
+    /// The last saved event, as it changes.
+    pub fn saved(&self) -> tokio::sync::watch::Receiver<Seq> {
+        self.saved.clone()
+    }
+
+    /// Saves a snapshot and ends the loop after what is already in the inbox.
+    pub fn stop(&self) {
+        let _ = self.inbox.send(Message::Stop);
+    }
+}
+
+/// What the loop owns.
+struct Loop {
+    store: Box<dyn Store>,
+    epoch: Epoch,
+    last: Seq,
+    /// The time of the last batch; time never goes back.
+    now: Timestamp,
+    state: Arc<RwLock<State>>,
+    sink: EventSink,
+    saved: tokio::sync::watch::Sender<Seq>,
+    snapshot_at: Seq,
+}
+
+impl Loop {
+    fn run(&mut self, messages: &Receiver<Message>) {
+        let mut again = true;
+        loop {
+            let sleep = if again { Duration::ZERO } else { self.until_wakeup() };
+            let mut batch = match messages.recv_timeout(sleep) {
+                Ok(message) => vec![message],
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+                Err(RecvTimeoutError::Disconnected) => vec![Message::Stop],
+            };
+            while batch.len() < MAX_BATCH
+                && let Ok(message) = messages.try_recv()
+            {
+                batch.push(message);
+            }
+            let stop = batch.iter().any(|message| matches!(message, Message::Stop));
+            match self.step(batch) {
+                Ok(more) => again = more,
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "the store failed; the state is built anew");
+                    if matches!(error, StoreError::Fenced { .. }) || !self.reload() {
+                        return;
+                    }
+                }
+            }
+            if stop || self.last.0 - self.snapshot_at.0 >= SNAPSHOT_EVERY {
+                self.save_snapshot();
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// One batch; the flag says that another pass is due at once.
+    fn step(&mut self, batch: Vec<Message>) -> Result<bool, StoreError> {
+        self.now = self.now.max(wall_clock());
+        let now = self.now;
+        let (mut events, mut bodies, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        for message in batch {
+            match message {
+                Message::Ask { command, bodies: with, answer } => {
+                    let decision = decide(&state, now, &command);
+                    for event in &decision.events {
+                        state.apply(now, event);
+                    }
+                    if !decision.events.is_empty() {
+                        bodies.extend(with);
+                    }
+                    events.extend(decision.events);
+                    answers.extend(answer.map(|answer| (answer, decision.outcome)));
+                }
+                Message::Agent { name, up } => state.set_agent_up(&name, up),
+                Message::Stop => {}
+            }
+        }
+        let (more, again) = schedule(&mut state, now);
+        events.extend(more);
+        if !events.is_empty() {
+            let batch = Batch { expected: self.last, epoch: self.epoch, at: now, events, bodies };
+            match self.store.append(&batch) {
+                Ok(last) => self.last = last,
+                Err(error) => {
+                    let said = error.to_string();
+                    answers.into_iter().for_each(|(answer, _)| drop(answer.send(Err(EngineError::Store(said.clone())))));
+                    return Err(error);
+                }
+            }
+            drop(state);
+            self.saved.send_replace(self.last);
+            (self.sink)(self.last, now, &batch.events);
+        } else {
+            drop(state);
+        }
+        // An answer that nobody waits for any more is no trouble.
+        answers.into_iter().for_each(|(answer, outcome)| drop(answer.send(Ok(outcome))));
+        Ok(again)
+    }
+
+    fn until_wakeup(&self) -> Duration {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let wait = next_wakeup(&state).map(|at| Duration::from_millis(at.since(wall_clock()).0));
+        wait.map_or(LONGEST_SLEEP, |wait| wait.clamp(Duration::from_millis(1), LONGEST_SLEEP))
+    }
+
+    /// Builds the state from the log; keeps what is known of the agents.
+    fn reload(&mut self) -> bool {
+        match load(self.store.as_mut()) {
+            Ok((mut fresh, last, now)) => {
+                let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+                let up: Vec<AgentName> = state.agents().filter(|agent| agent.up).map(|agent| agent.name.clone()).collect();
+                up.iter().for_each(|agent| fresh.set_agent_up(agent, true));
+                *state = fresh;
+                (self.last, self.now) = (last, self.now.max(now));
+                std::thread::sleep(Duration::from_millis(100)); // a full disk should not make the loop spin
+                true
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the log cannot be read: the server stops");
+                false
+            }
+        }
+    }
+
+    fn save_snapshot(&mut self) {
+        let taken = snapshot::take(&self.state.read().unwrap_or_else(PoisonError::into_inner));
+        let saved = serde_json::to_vec(&taken).map_err(|error| error.to_string()).and_then(|data| {
+            self.store.save_snapshot(self.last, SNAPSHOT_VERSION, &data).map_err(|error| error.to_string())
+        });
+        match saved {
+            Ok(()) => self.snapshot_at = self.last,
+            // A snapshot is only a cache; the log is complete without it.
+            Err(error) => tracing::warn!(error, "no snapshot could be saved"),
+        }
+    }
+}
+
+/// The state at the end of the log: the newest readable snapshot and the events after it.
+fn load(store: &mut dyn Store) -> Result<(State, Seq, Timestamp), StoreError> {
+    let loaded = store.load()?;
+    let snapshot = loaded.snapshot.filter(|snapshot| snapshot.version == SNAPSHOT_VERSION);
+    let restored = snapshot.and_then(|stored| match serde_json::from_slice(&stored.data) {
+        Ok(read) => Some((snapshot::restore(read), stored.seq)),
+        Err(error) => {
+            tracing::warn!(%error, "the snapshot cannot be read; the whole log is");
+            None
+        }
+    });
+    let (mut state, from) = restored.unwrap_or_default();
+    let mut now = Timestamp::default();
+    let last = store.replay(from, &mut |_, at, event| {
+        state.apply(at, &event);
+        now = at;
+    })?;
+    Ok((state, last, now))
+}
+
+/// The time by this machine's clock.
+pub fn wall_clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

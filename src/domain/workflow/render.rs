@@ -1,0 +1,211 @@
+//! Templates in a compiled operation: rendered once per attempt, strictly and with bounded fuel.
+//!
+//! A text with `{{` or `{%` is a template (Jinja2); the inputs, `params`, `globals` are its variables. A name that is
+//! not known is an error, not an empty text. A command element that is only one `{{ x }}` keeps the form of its value.
+
+use std::collections::BTreeMap;
+
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior, context};
+use serde_json::{Map, Value};
+
+use crate::domain::catalog::CompiledOperation;
+use crate::domain::dispatch::observation::Cause;
+use crate::domain::spec::Run;
+
+/// Instructions of one template at most: far beyond any honest command line, and a loop over a million things ends.
+const FUEL: u64 = 100_000;
+/// Bytes that all rendered texts of an operation make at most.
+const MAX_RENDERED: usize = 4 << 20;
+
+/// What templates know of the run.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs)] // the names are Polyaxon's globals
+pub struct Globals {
+    pub owner_name: String,
+    pub project_name: String,
+    pub name: String,
+    pub uuid: String,
+    pub namespace: String,
+    pub iteration: u32,
+    pub created_at: String,
+    pub context_path: String,
+    pub artifacts_path: String,
+}
+
+/// A rendered operation.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    /// The `run` section without templates.
+    pub run: Run,
+    /// Environment variables that inputs ask for.
+    pub env: Vec<(String, String)>,
+}
+
+/// Renders an operation; the cause says which template is wrong and why.
+pub fn render(operation: &CompiledOperation, globals: &Globals) -> Result<Rendered, Cause> {
+    let mut renderer = Renderer::new(operation, globals);
+    let run = renderer.value(&operation.run, "run")?;
+    let run: Run = serde_json::from_value(run)
+        .map_err(|error| Cause::new("InvalidOperation", format!("the rendered run is not sound: {error}")))?;
+    let mut env = Vec::new();
+    for (variable, input) in &operation.to_env {
+        let value = operation.inputs.get(input).unwrap_or(&Value::Null);
+        let value = renderer.value(value, input)?;
+        env.push((variable.clone(), text_of(&value)));
+    }
+    Ok(Rendered { run, env })
+}
+
+/// The text of a value: a text is itself, anything else its JSON.
+pub fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+struct Renderer {
+    environment: Environment<'static>,
+    context: minijinja::Value,
+    left: usize,
+}
+
+impl Renderer {
+    fn new(operation: &CompiledOperation, globals: &Globals) -> Self {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(FUEL));
+        let mut variables: BTreeMap<String, minijinja::Value> = BTreeMap::new();
+        let mut params: BTreeMap<String, minijinja::Value> = BTreeMap::new();
+        for (name, value) in &operation.inputs {
+            variables.insert(name.clone(), minijinja::Value::from(Serde(value)));
+            let as_arg = operation.as_arg.get(name).cloned().unwrap_or_default();
+            params.insert(name.clone(), context! { value => Serde(value), as_str => text_of(value), as_arg => as_arg });
+        }
+        let as_args: Vec<String> = operation.as_arg.values().filter(|arg| !arg.is_empty()).cloned().collect();
+        params.insert("as_args".to_owned(), minijinja::Value::from(as_args));
+        variables.insert("params".to_owned(), minijinja::Value::from(params));
+        variables.insert("globals".to_owned(), globals_value(globals));
+        Self { environment, context: minijinja::Value::from(variables), left: MAX_RENDERED }
+    }
+
+    fn value(&mut self, value: &Value, place: &str) -> Result<Value, Cause> {
+        Ok(match value {
+            Value::String(text) if text.contains("{{") || text.contains("{%") => self.text(text, place)?,
+            Value::Array(items) => {
+                let items = items.iter().enumerate().map(|(i, item)| self.value(item, &format!("{place}[{i}]")));
+                Value::Array(items.collect::<Result<_, _>>()?)
+            }
+            Value::Object(map) => {
+                let fields = map.iter().map(|(key, item)| Ok((key.clone(), self.value(item, &format!("{place}.{key}"))?)));
+                Value::Object(fields.collect::<Result<Map<_, _>, Cause>>()?)
+            }
+            other => other.clone(),
+        })
+    }
+
+    fn text(&mut self, template: &str, place: &str) -> Result<Value, Cause> {
+        let wrong = |error: minijinja::Error| {
+            let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+            Cause::new("TemplateError", format!("the template at {place} cannot be rendered: {why}: {template}"))
+        };
+        // A template that is one expression keeps the form of its value (a list stays a list).
+        if let Some(expression) = lone_expression(template) {
+            let value = self.environment.compile_expression(expression).map_err(wrong)?;
+            let value = value.eval(&self.context).map_err(wrong)?;
+            if value.is_undefined() {
+                return Err(Cause::new("TemplateError", format!("`{expression}` at {place} is not known")));
+            }
+            let value = serde_json::to_value(&value)
+                .map_err(|error| Cause::new("TemplateError", format!("`{expression}` at {place}: {error}")))?;
+            self.spend(value.to_string().len(), place)?;
+            return Ok(value);
+        }
+        let text = self.environment.render_str(template, &self.context).map_err(wrong)?;
+        self.spend(text.len(), place)?;
+        Ok(Value::String(text))
+    }
+
+    fn spend(&mut self, bytes: usize, place: &str) -> Result<(), Cause> {
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| {
+            Cause::new("TemplateError", format!("rendered texts are larger than {MAX_RENDERED} bytes at {place}"))
+        })?;
+        Ok(())
+    }
+}
+
+/// The expression, when the template is nothing but `{{ expression }}`.
+fn lone_expression(template: &str) -> Option<&str> {
+    let inner = template.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+    (!inner.contains("{{") && !inner.contains("}}") && !inner.contains("{%")).then_some(inner.trim())
+}
+
+fn globals_value(globals: &Globals) -> minijinja::Value {
+    let run_info = format!("{}.{}.runs.{}", globals.owner_name, globals.project_name, globals.uuid);
+    let run_artifacts = format!("{}/{}", globals.artifacts_path, globals.uuid);
+    context! {
+        owner_name => globals.owner_name.as_str(),
+        project_name => globals.project_name.as_str(),
+        project_unique_name => format!("{}.{}", globals.owner_name, globals.project_name),
+        run_info => run_info,
+        name => globals.name.as_str(),
+        uuid => globals.uuid.as_str(),
+        namespace => globals.namespace.as_str(),
+        iteration => globals.iteration,
+        created_at => globals.created_at.as_str(),
+        context_path => globals.context_path.as_str(),
+        artifacts_path => globals.artifacts_path.as_str(),
+        run_artifacts_path => run_artifacts.as_str(),
+        run_outputs_path => format!("{run_artifacts}/outputs"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn operation(run: Value, inputs: &[(&str, Value)]) -> CompiledOperation {
+        CompiledOperation {
+            name: None,
+            tags: Vec::new(),
+            inputs: inputs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            to_env: BTreeMap::from([("LR".to_owned(), "lr".to_owned())]),
+            as_arg: BTreeMap::from([("lr".to_owned(), "--lr=0.1".to_owned())]),
+            run,
+            request: Default::default(),
+            max_retries: 0,
+            timeout: None,
+            ttl: None,
+            needs_approval: false,
+        }
+    }
+
+    fn rendered(args: Value) -> Result<Value, Cause> {
+        let run = json!({"kind": "job", "container": {"command": ["echo"], "args": args}});
+        let inputs = [("lr", json!(0.1)), ("layers", json!([1, 2])), ("name", json!("a b"))];
+        let globals = Globals { uuid: "u1".into(), owner_name: "acme".into(), project_name: "vision".into(), ..Globals::default() };
+        render(&operation(run, &inputs), &globals).map(|r| serde_json::to_value(r.run).unwrap()["container"]["args"].clone())
+    }
+
+    #[test]
+    fn inputs_params_and_globals_are_variables() {
+        let args = json!(["--lr={{ lr }}", "{{ layers }}", "{{ params.lr.as_arg }}", "{{ globals.run_info }}", "{{ name | upper }}"]);
+        assert_eq!(rendered(args), Ok(json!(["--lr=0.1", [1, 2], "--lr=0.1", "acme.vision.runs.u1", "A B"])));
+    }
+
+    #[test]
+    fn an_unknown_name_is_an_error_that_names_its_place() {
+        let error = rendered(json!(["x {{ nope }}"])).unwrap_err();
+        assert!(error.message.contains("run.container.args[0]"), "{error:?}");
+        assert!(rendered(json!(["{{ nope }}"])).is_err());
+    }
+
+    #[test]
+    fn endless_templates_run_out_of_fuel() {
+        assert!(rendered(json!(["{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}"])).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! What starting a workflow asks for: the run, complete, and the body that it is pinned to.
+
+use crate::domain::catalog::{CompiledOperation, ResolvedWorkflow, SupersedePolicy};
+use crate::domain::dispatch::event::{NewRun, Origin};
+use crate::domain::ids::{CommitId, Digest, Name, ProjectName, QueueName, RunId};
+
+/// A run to submit, with the content that it refers to.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The run.
+    pub run: NewRun,
+    /// The compiled operation as stored bytes, under the digest that the run names.
+    pub body: (Digest, Vec<u8>),
+}
+
+/// Who or what starts it, where, and under which id.
+#[derive(Debug, Clone)]
+pub struct Circumstances {
+    /// The id; the same one again makes no second run.
+    pub id: RunId,
+    /// The project.
+    pub project: ProjectName,
+    /// The workflow, when it came from one.
+    pub workflow: Option<Name>,
+    /// The commit that it is pinned to, when it came from one.
+    pub commit: Option<CommitId>,
+    /// The queue.
+    pub queue: QueueName,
+    /// The group that it belongs to.
+    pub group: Option<SupersedePolicy>,
+    /// What started it.
+    pub origin: Origin,
+}
+
+/// What starting a workflow asks for.
+pub fn of_workflow(workflow: &ResolvedWorkflow, circumstances: Circumstances) -> Start {
+    of_operation(&workflow.operation, Circumstances { group: workflow.supersede.clone(), ..circumstances })
+}
+
+/// What starting an operation asks for.
+pub fn of_operation(operation: &CompiledOperation, circumstances: Circumstances) -> Start {
+    let body = serde_json::to_vec(operation).expect("a compiled operation is plain data with text keys");
+    let digest = Digest::of(&body);
+    let kind = operation.run.get("kind").and_then(|kind| kind.as_str()).unwrap_or("job").to_owned();
+    let Circumstances { id, project, workflow, commit, queue, group, origin } = circumstances;
+    let name = operation.name.clone().or_else(|| workflow.as_ref().map(|name| name.as_str().to_owned()));
+    let run = NewRun {
+        id,
+        name: name.unwrap_or_else(|| kind.clone()),
+        project,
+        workflow,
+        kind,
+        commit,
+        spec: digest,
+        queue,
+        request: operation.request.clone(),
+        max_retries: operation.max_retries,
+        needs_approval: operation.needs_approval,
+        parent: None,
+        pipeline: None,
+        group,
+        tags: operation.tags.clone(),
+        origin,
+    };
+    Start { run, body: (digest, body) }
+}
