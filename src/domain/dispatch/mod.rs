@@ -2,5 +2,6 @@
 
 pub mod command;
 pub mod event;
+pub mod history;
 pub mod observation;
 pub mod status;
