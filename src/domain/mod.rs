@@ -5,11 +5,13 @@
 
 pub mod catalog;
 pub mod compile;
+pub mod cron;
 pub mod diagnostic;
 pub mod dispatch;
 pub mod ids;
 pub mod plan;
 pub mod quantity;
+pub mod sharing;
 pub mod spec;
 pub mod time;
 pub mod workflow;
