@@ -125,8 +125,9 @@ pub fn mask_text(text: &str) -> String {
 
 /// A word as what may be seen and what may not.
 fn split_secret(word: &str) -> (&str, Option<&str>) {
+    // To the last `@`, because a password may hold anything, `/` too; a path with `:` and `@` is hidden with it.
     if let Some((scheme, rest)) = word.split_once("://")
-        && let Some(at) = rest.split('/').next().and_then(|host| host.rfind('@'))
+        && let Some(at) = rest.rfind('@')
         && let Some(colon) = rest[..at].find(':')
     {
         return (&word[..scheme.len() + 3 + colon + 1], Some(&rest[colon + 1..]));

@@ -45,16 +45,18 @@ pub fn json(document: &str) -> String {
 /// For Markdown outside of code, of what [`plain`] made: no HTML, no markup, no mention of people or issues, no links.
 pub fn markdown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
         match c {
-            '<' | '>' | '&' | '@' | '#' | '"' | '\'' | ':' => {
+            ':' if rest.as_str().starts_with("//") => shown.push_str("&#58;"),
+            '<' | '>' | '&' | '@' | '#' | '"' | '\'' => {
                 write!(shown, "&#{};", u32::from(c)).expect("a string takes all")
             }
             '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '!' | '|' | '~' | '$' => {
                 shown.push('\\');
                 shown.push(c);
             }
-            // Spaces in front would make code of a line, and a link begins with these letters.
+            // A link begins with these letters.
             'w' if shown.ends_with("ww") => shown.push_str("&#119;"),
             c => shown.push(c),
         }

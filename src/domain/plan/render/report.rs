@@ -158,6 +158,7 @@ fn row(object: &ObjectChange, field: &FieldChange, mood: Mood) -> Row {
         (Class::Conflict, Some(now)) => format!("{before} -> {after}  conflict: {now} (live{by})"),
         (Class::Git, Some(_)) => format!("{before} -> {after}  (live already{by})"),
         _ if !field.lines.is_empty() => "text changes:".to_owned(),
+        _ if before == after => format!("{before} changes"),
         _ if object.action == Action::Create => after,
         _ => format!("{before} -> {after}"),
     };
