@@ -4,7 +4,9 @@
 
 mod agent;
 mod component;
+pub mod extras;
 mod limit;
+pub mod loose;
 mod operation;
 mod organization;
 mod project;
