@@ -369,18 +369,20 @@ fn throughput() {
     let agent = Agent::new();
     let launches: Vec<Launch> = (1..=RUNS).map(|n| launch(n, json!({"command": "/bin/true"}))).collect();
     let begun = Instant::now();
-    let mut saved = Vec::new();
     // Two in flight, as a queue with concurrency 2 has them.
-    for (n, launch) in launches.iter().enumerate() {
-        let mut effects = vec![Effect::Launch(Box::new(launch.clone()))];
-        effects.extend(saved.drain(..).map(Effect::Forget));
-        agent.target().deliver(effects);
-        if n >= 1 {
-            agent.wait_end(launches[n - 1].attempt);
-            saved.push(launches[n - 1].attempt);
+    let (mut next, mut ended) = (launches.iter(), Vec::new());
+    let mut effects: Vec<Effect> =
+        next.by_ref().take(2).map(|launch| Effect::Launch(Box::new(launch.clone()))).collect();
+    while ended.len() < launches.len() {
+        agent.target().deliver(std::mem::take(&mut effects));
+        for attempt in agent.heard().wait("one ends", |heard| {
+            heard.ended.get(ended.len()..).filter(|fresh| !fresh.is_empty()).map(<[_]>::to_vec)
+        }) {
+            ended.push(attempt);
+            effects.push(Effect::Forget(attempt));
+            effects.extend(next.next().map(|launch| Effect::Launch(Box::new(launch.clone()))));
         }
     }
-    agent.wait_end(name(RUNS));
     let two = begun.elapsed();
     let agent = Agent::new();
     let begun = Instant::now();
@@ -406,8 +408,16 @@ struct Agent {
 
 #[derive(Default)]
 struct Heard {
-    stories: Mutex<(u32, BTreeMap<AttemptName, Vec<Observation>>)>,
+    reports: Mutex<Reports>,
     more: Condvar,
+}
+
+#[derive(Default)]
+struct Reports {
+    ups: u32,
+    stories: BTreeMap<AttemptName, Vec<Observation>>,
+    /// In the order of their ends.
+    ended: Vec<AttemptName>,
 }
 
 impl Agent {
@@ -457,7 +467,7 @@ impl Agent {
         let name = AgentName::parse("here").unwrap();
         let target = LocalTarget::open(name, self.dir.clone(), PROGRAM.into(), Arc::new(sink)).unwrap();
         *self.target.lock().unwrap() = Some(Arc::new(target));
-        self.heard().wait("the agent is up", |(ups, _)| (*ups > 0).then_some(()));
+        self.heard().wait("the agent is up", |heard| (heard.ups > 0).then_some(()));
     }
 
     /// As if the server died: nothing is said, the connection is cut.
@@ -492,14 +502,13 @@ impl Agent {
 
     fn story(&self, attempt: AttemptName) -> Vec<Seen> {
         let heard = self.heard();
-        let heard = heard.stories.lock().unwrap();
-        heard.1.get(&attempt).into_iter().flatten().map(|observation| observation.seen.clone()).collect()
+        let heard = heard.reports.lock().unwrap();
+        heard.stories.get(&attempt).into_iter().flatten().map(|observation| observation.seen.clone()).collect()
     }
 
     fn wait_end(&self, attempt: AttemptName) -> Vec<Seen> {
-        let is_end = |seen: &Seen| matches!(seen, Seen::Succeeded { .. } | Seen::Failed { .. } | Seen::Stopped(_));
-        self.heard().wait(&format!("{attempt} ends"), |(_, stories)| {
-            let story = stories.get(&attempt)?;
+        self.heard().wait(&format!("{attempt} ends"), |heard| {
+            let story = heard.stories.get(&attempt)?;
             story.iter().any(|observation| is_end(&observation.seen)).then_some(())
         });
         self.story(attempt)
@@ -548,13 +557,16 @@ impl Drop for Agent {
 
 impl Heard {
     fn hear(&self, report: Report) {
-        let mut heard = self.stories.lock().unwrap();
+        let mut heard = self.reports.lock().unwrap();
         match report {
-            Report::Up(_) => heard.0 += 1,
+            Report::Up(_) => heard.ups += 1,
             Report::Down(..) => {}
             Report::Seen(_, seen) => {
                 for observation in seen {
-                    let story = heard.1.entry(observation.attempt).or_default();
+                    if is_end(&observation.seen) {
+                        heard.ended.push(observation.attempt);
+                    }
+                    let story = heard.stories.entry(observation.attempt).or_default();
                     // Told again: the same words, or it would not be the same end.
                     if !story.contains(&observation) {
                         story.push(observation);
@@ -565,18 +577,22 @@ impl Heard {
         self.more.notify_all();
     }
 
-    fn wait<T>(&self, what: &str, check: impl Fn(&(u32, BTreeMap<AttemptName, Vec<Observation>>)) -> Option<T>) -> T {
+    fn wait<T>(&self, what: &str, check: impl Fn(&Reports) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
-        let mut heard = self.stories.lock().unwrap();
+        let mut heard = self.reports.lock().unwrap();
         loop {
             if let Some(found) = check(&heard) {
                 return found;
             }
             let left = deadline.checked_duration_since(Instant::now());
-            let left = left.unwrap_or_else(|| panic!("waited too long until {what}; heard {:?}", heard.1));
+            let left = left.unwrap_or_else(|| panic!("waited too long until {what}; heard {:?}", heard.stories));
             heard = self.more.wait_timeout(heard, left).unwrap().0;
         }
     }
+}
+
+fn is_end(seen: &Seen) -> bool {
+    matches!(seen, Seen::Succeeded { .. } | Seen::Failed { .. } | Seen::Stopped(_))
 }
 
 fn name(n: u128) -> AttemptName {
