@@ -1,4 +1,5 @@
 //! The local target with the real supervisor: what it promises about starting, ending, reporting and surviving.
+#![allow(clippy::unwrap_used, reason = "a test may panic anywhere")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -444,7 +445,7 @@ impl Agent {
             until("the supervisor listens", || dir.join("supervisor.sock").exists());
         }
         let heard = Mutex::default();
-        let agent = Self { dir, target: Mutex::new(None), heard, by_hand: by_hand, _keep: keep };
+        let agent = Self { dir, target: Mutex::new(None), heard, by_hand, _keep: keep };
         agent.connect();
         agent
     }

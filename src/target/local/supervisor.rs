@@ -28,7 +28,7 @@ use super::protocol::{Hello, Order, VERSION, Word, check_hello, read_lines, writ
 use super::roster::Roster;
 use super::task::Task;
 use super::{LocalError, logs, note};
-use crate::domain::dispatch::observation::Cause;
+use crate::domain::dispatch::observation::{Cause, Seen};
 use crate::domain::ids::AttemptName;
 
 /// How long a supervisor stays without a server and without anything to run; a server starts a new one in milliseconds.
@@ -42,6 +42,10 @@ const SPAWNERS: usize = 2;
 
 /// Launches that wait for a spawner; when there are more, the supervisor stops reading and the server has to wait.
 const MAX_QUEUED: usize = 10_000;
+
+/// How long the news that a run has started waits for its end, so that the server hears of a very short run once, not
+/// twice: half as many messages, batches and commits.
+const LINGER: Duration = Duration::from_millis(3);
 
 /// Ends that are taken from the kernel at once.
 const MAX_EVENTS: usize = 64;
@@ -253,16 +257,22 @@ impl Supervisor {
         while stream.write_all(&lines).is_ok() {
             lines.clear();
             let mut desk = self.desk();
+            let mut lingered = None;
             let news = loop {
                 if desk.generation != generation {
                     return;
                 }
-                match &mut desk.roster.outbox {
-                    None => return,
-                    Some(outbox) if outbox.is_empty() => {}
-                    Some(outbox) => break std::mem::take(outbox),
+                let Some(outbox) = &mut desk.roster.outbox else { return };
+                let left = LINGER.saturating_sub(lingered.map_or(Duration::ZERO, |since: Instant| since.elapsed()));
+                if !outbox.is_empty() && (left.is_zero() || outbox.iter().any(|news| news.seen != Seen::Running)) {
+                    break std::mem::take(outbox);
                 }
-                desk = self.news.wait(desk).expect("as in `desk`");
+                if outbox.is_empty() {
+                    desk = self.news.wait(desk).expect("as in `desk`");
+                } else {
+                    lingered.get_or_insert_with(Instant::now);
+                    desk = self.news.wait_timeout(desk, left).expect("as in `desk`").0;
+                }
             };
             drop(desk);
             news.into_iter().for_each(|seen| write_line(&mut lines, &Word::Seen(seen)));
