@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod compile;
 pub mod diagnostic;
 pub mod dispatch;
+pub mod files;
 pub mod ids;
 pub mod plan;
 pub mod quantity;
