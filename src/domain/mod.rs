@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod compile;
+pub mod cron;
 pub mod diagnostic;
 pub mod dispatch;
 pub mod files;
