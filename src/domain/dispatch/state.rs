@@ -39,6 +39,8 @@ pub struct State {
 pub struct Applied {
     /// The commit.
     pub commit: CommitId,
+    /// The commit that the policy is of: an earlier one while that of `commit` is not sound.
+    pub policy: CommitId,
     /// Its subject line.
     pub subject: String,
     /// The plan that was carried out.
@@ -166,6 +168,7 @@ impl State {
         self.cursors.extend(revision.cursors.iter().map(|(name, cursor)| (name.clone(), cursor.clone())));
         self.applied = Some(Applied {
             commit: revision.commit.clone(),
+            policy: revision.policy.clone(),
             subject: revision.subject.clone(),
             plan: revision.plan,
             at,

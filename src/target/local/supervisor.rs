@@ -85,6 +85,12 @@ pub fn supervise(dir: &Path) -> Result<(), LocalError> {
     // What operations create is for others to read unless they say otherwise, however the server was started.
     rustix::process::umask(Mode::from_raw_mode(0o022));
 
+    // A thread that dies alone would leave the others waiting for ever. A successor recovers everything.
+    std::panic::set_hook(Box::new(|panic| {
+        note(format_args!("{panic}"));
+        std::process::abort();
+    }));
+
     let journal = Journal::open(layout.journal()).map_err(failed("read its journal"))?;
     let watch = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| failed("watch processes")(error.into()))?;
     let roster = Roster::recover(journal);
