@@ -1,4 +1,5 @@
 //! Sources over real repositories, made and changed with the `git` program.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail loudly, as tests do")]
 
 use std::fs;
 use std::io::Write as _;
