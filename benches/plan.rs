@@ -23,9 +23,9 @@ const REPEATS: usize = 20;
 fn main() {
     let (base, desired) = (catalog(0), catalog(1));
     let live = live(&base);
-    // The floor: the same values, compared without saying what differs.
-    let floor = best(|| assert!(std::hint::black_box(&base) != std::hint::black_box(&desired)));
-    println!("floor: two catalogs of {OBJECTS} objects compared   {floor:>10.2?}");
+    // The floor: every object of both catalogs written as JSON once, which the digest of a plan needs anyway.
+    let floor = best(|| [&base, &desired].into_iter().for_each(write));
+    println!("floor: both catalogs written as JSON           {floor:>10.2?}");
     report("plan of 1,000 objects, all changed", Duration::from_millis(50), || run(&base, &desired, None));
     report("plan of 1,000 objects, none changed", Duration::from_millis(50), || run(&base, &base, None));
     let effects = Duration::from_millis(500);
@@ -45,6 +45,12 @@ fn best(mut work: impl FnMut()) -> Duration {
         start.elapsed()
     };
     (0..REPEATS).map(once).min().unwrap_or_default()
+}
+
+fn write(catalog: &Catalog) {
+    let workflows: Vec<_> = catalog.workflows.values().map(|workflow| &workflow.item).collect();
+    let queues: Vec<_> = catalog.queues.values().map(|queue| &queue.item).collect();
+    std::hint::black_box(serde_json::to_vec(&(workflows, queues)).expect("plain data"));
 }
 
 fn run(base: &Catalog, desired: &Catalog, live: Option<&Live>) {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::domain::catalog::Catalog;
-use crate::domain::compile::{CompileCache, Request, compile_request, compile_with};
+use crate::domain::compile::{CompileCache, Request, RequestSource, compile_request, compile_with};
 use crate::domain::diagnostic::Diagnostics;
 use crate::domain::dispatch::command::{Command, Outcome, Rejection};
 use crate::domain::dispatch::event::{NewRun, Origin};
@@ -359,11 +359,16 @@ impl ControlPlane {
             .ok_or_else(|| ControlError::Conflict("nothing is applied yet: the first sync has not succeeded".into()))?;
         let asked = Request {
             source: match &request.source {
-                StartSource::Workflow(name) => crate::domain::compile::RequestSource::Workflow(name.clone()),
-                StartSource::Text { path, content } => crate::domain::compile::RequestSource::Text {
+                StartSource::Workflow(name) => {
+                    let place = applied.catalog.workflows.get(name).and_then(|workflow| workflow.place.clone());
+                    let unknown = || format!("there is no sound workflow {name} in what is applied");
+                    let place = place.ok_or_else(|| ControlError::NotFound(unknown()))?;
+                    RequestSource::Workflow { name: name.clone(), place }
+                }
+                StartSource::Text { path, content } => RequestSource::Text {
                     path: path.clone(),
                     content: content.clone(),
-                    project: request.project.clone(),
+                    project: request.project.clone().or_else(|| only_project(&applied.catalog)),
                 },
                 StartSource::Run { .. } => return Err(ControlError::Conflict("a run is not compiled again".into())),
             },
@@ -371,11 +376,6 @@ impl ControlPlane {
             queue: request.queue.clone(),
             presets: request.presets.clone(),
         };
-        if let StartSource::Workflow(name) = &request.source
-            && !applied.catalog.workflows.contains_key(name)
-        {
-            return Err(ControlError::NotFound(format!("there is no sound workflow {name} in what is applied")));
-        }
         let (project, workflow) = compile_request(&applied.files, &asked).map_err(ControlError::Invalid)?;
         if let Some(why) = &workflow.unrunnable {
             return Err(ControlError::Conflict(why.clone()));
@@ -449,4 +449,9 @@ impl ControlPlane {
         let attempt = AttemptName { run: run.id, attempt: run.attempt };
         (run.attempt.0 > 0).then(|| self.0.effects.log_file(&run.queue.agent, attempt)).flatten()
     }
+}
+
+fn only_project(catalog: &Catalog) -> Option<ProjectName> {
+    let mut names = catalog.projects.keys();
+    names.next().filter(|_| names.next().is_none()).cloned()
 }

@@ -1,4 +1,6 @@
 //! The plan from outside: scenarios of git, effects on live work, every rendering, and what no rendering may show.
+// Helpers outside of a test function are not known as tests to clippy.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 
@@ -11,8 +13,8 @@ use tidegate::domain::plan::build::{Builder, org, resources};
 use tidegate::domain::plan::model::{Action, GuardId, Hold, Rank, Reversibility, SkipReason};
 use tidegate::domain::plan::render::schema;
 use tidegate::domain::plan::{
-    Admissions, Admitted, Format, Live, LiveAgent, LiveOrganization, LiveQueue, LiveRun, Mood, Overrides, Plan,
-    PlanExit, PlanInput, Revision, SourceRef, Standing, Style, WorkflowUse, overrides, plan, render,
+    Admissions, Format, Live, LiveAgent, LiveOrganization, LiveQueue, LiveRun, Mood, Overrides, Plan, PlanExit,
+    PlanInput, Revision, SourceRef, Standing, Style, WorkflowUse, overrides, plan, render,
 };
 use tidegate::domain::quantity::Resources;
 use tidegate::domain::spec::{Fires, FirstSync, Freeze, Limit, OnRemove, Priority, Schedule, WorkflowOnRemove};
@@ -774,7 +776,8 @@ fn rich_base() -> Builder {
             q.concurrency = Limit::At(6);
             q.priority = Priority::At(20);
         })
-        .queue("us/legacy", |_| {})
+        .queue("us/default", |q| q.concurrency = Limit::At(2))
+        .queue("us/legacy", |q| q.concurrency = Limit::At(1))
         .preset("spot", json!({"isPreset": true, "termination": {"maxRetries": 1}}))
         .project("vision", |p| p.default_queue = Some(QueueName::parse("us/gpu").unwrap()))
         .workflow("vision/train", |w| {

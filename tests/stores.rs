@@ -192,8 +192,8 @@ fn replay_gives_back_what_was_appended_after_reopening() {
         let mut writer = Writer::open(&place);
         assert_eq!(writer.last, Seq(5));
         let all = writer.replayed(Seq(0));
-        let expected: Vec<_> = first.into_iter().map(|e| (1_000, e)).chain(second.into_iter().map(|e| (3_000, e)));
-        let expected: Vec<_> = expected.zip(1..).map(|((at, event), seq)| (Seq(seq), Timestamp(at), event)).collect();
+        let stored = first.into_iter().map(|e| (1_000, e)).chain(second.into_iter().map(|e| (3_000, e)));
+        let expected: Vec<_> = stored.zip(1..).map(|((at, event), seq)| (Seq(seq), Timestamp(at), event)).collect();
         assert_eq!(all, expected);
         assert_eq!(writer.replayed(Seq(3)), expected[3..]);
         assert_eq!(writer.replayed(Seq(99)), []);

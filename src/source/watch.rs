@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use git2::{Repository, RepositoryOpenFlags};
 use notify::event::{CreateKind, EventKind};
@@ -276,8 +276,8 @@ struct Eyes {
     watch: Watch,
     send: Sender<Message>,
     notify: Option<RecommendedWatcher>,
-    /// Device and inode of the watched root: another one there is another directory.
-    identity: Option<(u64, u64)>,
+    /// The watched root: another one there is another directory.
+    identity: Option<Identity>,
     /// Directories whose own entries concern us; those of `refs` are watched with all below.
     dirs: BTreeSet<PathBuf>,
     refs: Vec<PathBuf>,
@@ -301,7 +301,8 @@ impl Eyes {
     }
 
     fn are_stale(&self) -> bool {
-        self.root().is_some_and(|root| self.identity.is_none() || identity(root) != self.identity)
+        let blind = matches!(self.watch, Watch::Refs(_)) && self.refs.is_empty();
+        self.root().is_some_and(|root| blind || self.identity.is_none() || identity(root) != self.identity)
     }
 
     fn open(&mut self) -> Result<()> {
@@ -402,6 +403,10 @@ impl Eyes {
         if !matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_)) {
             return None;
         }
+        if matches!(event.kind, EventKind::Remove(_)) && event.paths.iter().any(|path| self.dirs.contains(path)) {
+            // Perhaps the whole repository; the next poll looks.
+            self.identity = None;
+        }
         match self.watch {
             Watch::Clock => None,
             Watch::Refs(_) => {
@@ -444,8 +449,11 @@ impl Eyes {
     }
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    path.metadata().ok().map(|data| (data.dev(), data.ino()))
+/// Device, inode and birth of a directory; an inode alone is used again at once.
+type Identity = (u64, u64, Option<SystemTime>);
+
+fn identity(path: &Path) -> Option<Identity> {
+    path.metadata().ok().map(|data| (data.dev(), data.ino(), data.created().ok()))
 }
 
 #[cfg(test)]

@@ -26,7 +26,8 @@ pub(super) fn division(input: &PlanInput<'_>) -> Vec<LevelChange> {
             };
             let old = before.get(&level).copied().unwrap_or_else(|| none(before));
             let new = after.get(&level).copied().unwrap_or_else(|| none(after));
-            if old != new {
+            // Limits that shift no slots are said with their queues.
+            if (old.slots, old.of) != (new.slots, new.of) {
                 changes.push(LevelChange { agent: agent.clone(), level, before: old, after: new });
             }
         }

@@ -251,7 +251,10 @@ impl Users {
 
 /// The queues with waiting runs, by agent and by their level before and after.
 #[derive(Default)]
-struct Order(BTreeMap<AgentName, BTreeMap<(Priority, Priority), Vec<(QueueName, u64)>>>);
+struct Order(BTreeMap<AgentName, BTreeMap<(Priority, Priority), Waiting>>);
+
+/// Queues with how many wait in each.
+type Waiting = Vec<(QueueName, u64)>;
 
 impl Order {
     fn of(input: &PlanInput<'_>, live: &Live) -> Self {

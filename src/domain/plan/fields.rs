@@ -191,21 +191,28 @@ impl Walk<'_> {
 pub(super) fn find_place<'a>(fields: &'a BTreeMap<String, Place>, path: &str) -> Option<&'a Place> {
     let mut around = path;
     while !around.is_empty() {
-        let mut candidates = vec![around.to_owned(), format!("/sync{around}")];
-        if let Some(rest) = around.strip_prefix("/operation") {
-            let param = rest.strip_prefix("/inputs").map(|input| format!("/params{input}"));
-            for rest in [Some(rest.to_owned()), param].into_iter().flatten() {
-                for before in ["/operation/component", "/operation", "/component", ""] {
-                    candidates.push(format!("{before}{rest}"));
-                }
-            }
-        }
-        if let Some(place) = candidates.iter().find_map(|candidate| fields.get(candidate)) {
-            return Some(place);
+        let place = fields.get(around).or_else(|| match around.strip_prefix("/operation") {
+            Some(rest) => in_operation(fields, rest),
+            None => fields.get(&format!("/sync{around}")),
+        });
+        if place.is_some() {
+            return place;
         }
         around = &around[..around.rfind('/').unwrap_or(0)];
     }
     None
+}
+
+/// A field of an operation, which may stand in its component, and whose inputs are written as params.
+fn in_operation<'a>(fields: &'a BTreeMap<String, Place>, rest: &str) -> Option<&'a Place> {
+    let param = rest.strip_prefix("/inputs").map(|input| format!("/params{input}"));
+    let spellings = [Some(rest), param.as_deref()];
+    let mut candidates = spellings.into_iter().flatten().filter(|rest| !rest.is_empty()).flat_map(|rest| {
+        ["/operation/component", "/operation", "/component", ""]
+            .into_iter()
+            .map(move |before| format!("{before}{rest}"))
+    });
+    candidates.find_map(|candidate| fields.get(&candidate))
 }
 
 fn has_names(list: &Value) -> bool {

@@ -11,8 +11,8 @@ use super::mirror::{FetchState, HEAD_REF, Mirror, tip};
 use super::{Fetched, process, read};
 use crate::domain::ids::CommitId;
 
-/// After so many fetches the mirror is packed: loose objects and small packs make every read slower.
-const TIDY_EVERY: u32 = 200;
+/// After so many fetches, each of which leaves a pack, the mirror is packed anew: many packs make every read slower.
+const TIDY_EVERY: u32 = 50;
 /// Where all branches and tags land when a server does not hand out a single commit.
 const ALL_REFS: [&str; 2] = ["+refs/heads/*:refs/tidegate/all/heads/*", "+refs/tags/*:refs/tidegate/all/tags/*"];
 
@@ -31,9 +31,8 @@ impl Mirror {
         }
         match fetched {
             Err(SourceError::Other { detail, .. })
-                if before.is_some() && state.remade_at != before && blames_us(&detail) =>
+                if before.is_some() && blames_us(&detail) && state.may_remake(before) =>
             {
-                state.remade_at = before;
                 self.make_again()?;
                 self.bring()?;
             }
@@ -154,7 +153,7 @@ impl Mirror {
     /// Packs the mirror and drops what has been unreachable for two weeks; git decides whether it is time.
     fn tidy(&self) -> Result<()> {
         let mut command = process::command(&self.options, &self.git_dir(), None);
-        command.args(["-c", "gc.auto=2000", "-c", "gc.autoPackLimit=50", "-c", "gc.autoDetach=false"]).args([
+        command.args(["-c", "gc.auto=2000", "-c", "gc.autoPackLimit=40", "-c", "gc.autoDetach=false"]).args([
             "gc",
             "--auto",
             "--quiet",

@@ -46,8 +46,17 @@ pub struct Mirror {
 pub(super) struct FetchState {
     /// How often something new was fetched since the last tidying.
     pub fetches: u32,
-    /// The head at which the mirror was made again, so that the same damage does not do it over and over.
-    pub remade_at: Option<Oid>,
+    /// The head at which the mirror was made again.
+    remade_at: Option<Oid>,
+}
+
+impl FetchState {
+    /// Whether a mirror damaged at this head should be made again: not over and over, if it comes damaged from its source.
+    pub(super) fn may_remake(&mut self, head: Option<Oid>) -> bool {
+        let first = self.remade_at.is_none() || self.remade_at != head;
+        self.remade_at = head;
+        first
+    }
 }
 
 impl Mirror {
@@ -90,12 +99,14 @@ impl Mirror {
     /// On an error the last head and all its objects stay as they were.
     pub fn fetch(&self) -> Result<Fetched> {
         let mut state = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.suspect.swap(false, Ordering::Relaxed) {
-            let damaged = self.repo().ok().as_ref().and_then(tip);
-            if damaged.is_none() || state.remade_at != damaged {
-                state.remade_at = damaged;
-                self.make_again()?;
-            }
+        // Closed again at once: libgit2 shares open packs by their path, also that of a pack made again.
+        let (head, lost) = {
+            let repo = self.repo()?;
+            let head = tip(&repo);
+            (head, head.is_some_and(|id| read::peel(&repo, id).is_err()))
+        };
+        if (self.suspect.swap(false, Ordering::Relaxed) || lost) && state.may_remake(head) {
+            self.make_again()?;
         }
         self.fetch_now(&mut state)
     }
