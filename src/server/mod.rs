@@ -36,6 +36,7 @@ use access::Access;
 use error::ApiError;
 pub use openapi::document;
 pub use routes::{Route, routes};
+pub use sync::exit_code;
 
 /// Largest body of a request: the specs of 10,000 workflows with room to spare.
 pub const MAX_BODY: usize = 8 << 20;
