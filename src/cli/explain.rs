@@ -20,7 +20,8 @@ pub fn run(args: &ExplainArgs) -> Result<String, String> {
     if let Some(entry) = codes::parse(topic).and_then(codes::entry) {
         return Ok(code_page(entry));
     }
-    if topic.to_uppercase().starts_with("TG") && topic[2..].bytes().all(|b| b.is_ascii_digit()) {
+    let digits = topic.strip_prefix("TG").or_else(|| topic.strip_prefix("tg"));
+    if digits.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit())) {
         return Err(format!("there is no code `{topic}`"));
     }
     field_page(topic)
@@ -99,7 +100,8 @@ fn unknown<'a>(what: &str, word: &str, names: impl Iterator<Item = &'a str>) -> 
 fn type_of(root: &Value, schema: &Value) -> String {
     let schema = follow(root, schema);
     if let Some(branches) = schema.get("anyOf").and_then(Value::as_array) {
-        let mut names: Vec<String> = branches.iter().map(|branch| type_of(root, branch)).filter(|name| name != "null").collect();
+        let mut names: Vec<String> =
+            branches.iter().map(|branch| type_of(root, branch)).filter(|name| name != "null").collect();
         names.dedup();
         return names.join(" or ");
     }
@@ -115,7 +117,8 @@ fn type_of(root: &Value, schema: &Value) -> String {
     match schema.get("type") {
         Some(Value::String(name)) => word(name),
         Some(Value::Array(names)) => {
-            let names: Vec<String> = names.iter().filter_map(Value::as_str).filter(|name| *name != "null").map(word).collect();
+            let names: Vec<String> =
+                names.iter().filter_map(Value::as_str).filter(|name| *name != "null").map(word).collect();
             names.join(" or ")
         }
         _ => schema.get("const").map_or("anything".to_owned(), plain),

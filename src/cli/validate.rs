@@ -116,7 +116,9 @@ fn one(path: &Path, read: &impl Fn(&Path) -> anyhow::Result<FileSet>) -> anyhow:
     let mut problems = Diagnostics::default();
     // Only what is about this file: its own places, and those of others that point into it.
     all.iter()
-        .filter(|problem| *problem.place.file == *inside || problem.related.iter().any(|(place, _)| *place.file == *inside))
+        .filter(|problem| {
+            *problem.place.file == *inside || problem.related.iter().any(|(place, _)| *place.file == *inside)
+        })
         .for_each(|problem| problems.push(problem.clone()));
     files.files.retain(|file| file.path == inside || problems.iter().any(|problem| *problem.place.file == *file.path));
     Ok((files, problems))

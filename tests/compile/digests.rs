@@ -58,14 +58,19 @@ fn a_moved_file_and_crlf_change_nothing() {
 fn meaning_changes_the_digest() {
     let base = nightly("");
     let text = |extra: &str, epochs: u32| {
-        format!("{FILE}version: 1.1\nkind: workflow\nname: nightly\n{extra}\ntriggers: [push: {{paths: [\"models/**\"]}}]\noperation: {{hubRef: train, params: {{epochs: {epochs}}}}}\n")
+        format!(
+            "{FILE}version: 1.1\nkind: workflow\nname: nightly\n{extra}\ntriggers: [push: {{paths: [\"models/**\"]}}]\noperation: {{hubRef: train, params: {{epochs: {epochs}}}}}\n"
+        )
     };
     let component = BASE.split("--- components/train.yaml\n").nth(1).unwrap().split("---").next().unwrap();
     for (what, files) in [
         ("a param", text("", 6)),
         ("the queue", text("queue: us-east/default", 5)),
         ("the component", format!("--- components/train.yaml\n{}", component.replace("busybox", "busybox:2"))),
-        ("a default preset", "--- tidegate.yaml\nversion: 1.1\nkind: organization\nname: acme\ndefaultPreset: spot\n".to_owned()),
+        (
+            "a default preset",
+            "--- tidegate.yaml\nversion: 1.1\nkind: organization\nname: acme\ndefaultPreset: spot\n".to_owned(),
+        ),
     ] {
         let other = nightly(&files);
         assert_ne!(other.spec_digest, base.spec_digest, "{what}");
@@ -79,7 +84,9 @@ fn meaning_changes_the_digest() {
 #[test]
 fn triggers_have_a_digest_of_their_own() {
     let base = nightly("");
-    let other = nightly(&format!("{FILE}version: 1.1\nkind: workflow\nname: nightly\ntriggers: [dispatch: {{}}]\noperation: {{hubRef: train, params: {{epochs: 5}}}}\n"));
+    let other = nightly(&format!(
+        "{FILE}version: 1.1\nkind: workflow\nname: nightly\ntriggers: [dispatch: {{}}]\noperation: {{hubRef: train, params: {{epochs: 5}}}}\n"
+    ));
     assert_eq!(other.spec_digest, base.spec_digest);
     assert_ne!(other.trigger_digest, base.trigger_digest);
     assert_eq!(other.push, None);
@@ -98,7 +105,12 @@ fn watched_files_change_the_digest_of_the_inputs_and_no_others() {
 #[test]
 fn a_cache_changes_no_result() {
     let mut cache = CompileCache::default();
-    for text in ["", "", "--- queues/us-east/gpu.yaml\nversion: 1.1\nkind: queue\nname: gpu\nagent: us-east\nconcurrency: x\n", ""] {
+    for text in [
+        "",
+        "",
+        "--- queues/us-east/gpu.yaml\nversion: 1.1\nkind: queue\nname: gpu\nagent: us-east\nconcurrency: x\n",
+        "",
+    ] {
         let files = over_base(text);
         assert_eq!(compile_with(&files, &mut cache), compile(&files));
     }

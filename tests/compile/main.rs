@@ -5,3 +5,4 @@ mod hostile;
 mod problems;
 mod repo;
 mod resolved;
+mod verbs;

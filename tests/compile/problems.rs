@@ -54,7 +54,8 @@ fn every_code_has_a_fixture_and_every_severity_is_that_of_the_table() {
     }
     // Those that only hostile text triggers have their fixtures in `hostile.rs`.
     let hostile = [codes::TOO_MANY_NODES, codes::ALIAS_BOMB, codes::TOO_MANY_DOCUMENTS];
-    let missing: Vec<_> = codes::TABLE.iter().map(|e| e.code).filter(|c| !seen.contains(c) && !hostile.contains(c)).collect();
+    let missing: Vec<_> =
+        codes::TABLE.iter().map(|e| e.code).filter(|c| !seen.contains(c) && !hostile.contains(c)).collect();
     assert_eq!(missing.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
 }
 

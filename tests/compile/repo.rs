@@ -44,10 +44,8 @@ fn content_of(text: &str) -> Option<FileContent> {
 }
 
 fn set(files: BTreeMap<String, Option<FileContent>>) -> FileSet {
-    let files: Vec<SourceFile> = files
-        .into_iter()
-        .filter_map(|(path, content)| Some(SourceFile { path, content: content? }))
-        .collect();
+    let files: Vec<SourceFile> =
+        files.into_iter().filter_map(|(path, content)| Some(SourceFile { path, content: content? })).collect();
     let id = |file: &SourceFile| Digest::of(format!("{:?}", file.content).as_bytes()).short();
     let tree = files.iter().map(|file| TreePath { path: file.path.clone(), id: id(file) }).collect();
     FileSet {

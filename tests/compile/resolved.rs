@@ -37,7 +37,8 @@ fn defaults_are_filled_in() {
 
 #[test]
 fn a_zero_in_a_quota_forbids() {
-    let catalog = catalog("--- queues/us-east/cpu.yaml\nversion: 1.1\nkind: queue\nname: cpu\nagent: us-east\nquota: {gpu: 0}\n");
+    let catalog =
+        catalog("--- queues/us-east/cpu.yaml\nversion: 1.1\nkind: queue\nname: cpu\nagent: us-east\nquota: {gpu: 0}\n");
     assert_eq!(catalog.queues[&queue("us-east/cpu")].item.quota.to_string(), "nvidia.com/gpu=0");
 }
 
@@ -63,7 +64,9 @@ fn inputs_are_typed_and_have_forms_for_command_lines() {
 #[test]
 fn a_bare_polyaxonfile_is_a_workflow_called_by_its_name_or_file() {
     let job = "run: {kind: job, container: {command: [x]}}";
-    let named = format!("--- projects/audio/workflows/a.yaml\nversion: 1.1\nkind: component\nname: clean\nqueue: us-east/gpu\n{job}\n");
+    let named = format!(
+        "--- projects/audio/workflows/a.yaml\nversion: 1.1\nkind: component\nname: clean\nqueue: us-east/gpu\n{job}\n"
+    );
     let one = workflow(&catalog(&named), "audio/clean");
     assert!(one.push.is_some());
     assert_eq!(one.queue, queue("us-east/gpu"), "a component's queue throttles all who run it");
@@ -75,15 +78,18 @@ fn a_bare_polyaxonfile_is_a_workflow_called_by_its_name_or_file() {
 #[test]
 fn the_queue_is_the_first_that_is_named() {
     let job = "component: {queue: eu-west/default, run: {kind: job, container: {command: [x]}}}";
-    let file = |extra: &str| format!("--- projects/audio/workflows/a.yaml\nversion: 1.1\nkind: operation\n{extra}\n{job}\n");
+    let file =
+        |extra: &str| format!("--- projects/audio/workflows/a.yaml\nversion: 1.1\nkind: operation\n{extra}\n{job}\n");
     let of = |text: &str| workflow(&catalog(text), "audio/a").queue.to_string();
     assert_eq!(of(&file("queue: us-east.gpu")), "us-east/gpu");
     assert_eq!(of(&file("")), "eu-west/default");
     assert_eq!(of(&file("queue: us-east/gpu\npatchStrategy: pre_merge")), "eu-west/default");
     let bare = file("").replace("queue: eu-west/default, ", "");
-    let project = "--- projects/audio/project.yaml\nversion: 1.1\nkind: project\nname: audio\ndefaultQueue: us-east/gpu\n";
+    let project =
+        "--- projects/audio/project.yaml\nversion: 1.1\nkind: project\nname: audio\ndefaultQueue: us-east/gpu\n";
     assert_eq!(of(&format!("{bare}{project}")), "us-east/gpu");
-    let organization = "--- tidegate.yaml\nversion: 1.1\nkind: organization\nname: acme\ndefaultQueue: eu-west/default\n";
+    let organization =
+        "--- tidegate.yaml\nversion: 1.1\nkind: organization\nname: acme\ndefaultQueue: eu-west/default\n";
     assert_eq!(of(&format!("{bare}{organization}")), "eu-west/default");
     assert_eq!(of(&format!("{}{organization}", file("queue: default"))), "eu-west/default");
     assert_eq!(of(&format!("{bare}--- agents/eu-west.yaml\n!remove\n")), "us-east/default");
@@ -93,8 +99,12 @@ fn the_queue_is_the_first_that_is_named() {
 #[test]
 fn presets_patch_as_in_the_reference() {
     let run = |strategy: &str, own: &str| {
-        let preset = format!("--- presets/p.yaml\nisPreset: true\nname: p\ntags: [b, z]\nqueue: us-east/default\ntermination: {{ttl: 99, timeout: 3}}\nrunPatch:\n  environment: {{nodeSelector: {{n: b, m: c}}}}\n  connections: [c1, c2]\n  container: {{image: img2, args: [y], env: [{{name: A, value: '2'}}, {{name: B, value: '3'}}]}}\n{strategy}\n");
-        let operation = format!("--- projects/vision/workflows/base.yaml\nversion: 1.1\nkind: operation\nname: base\ntags: [a, b]\nqueue: us-east/gpu\npresets: [p]\ntermination: {{maxRetries: 1, ttl: 10}}\nrunPatch: {{environment: {{labels: {{x: '1'}}}}}}\n{own}\ncomponent:\n  name: comp\n  tags: [c]\n  cost: 3\n  termination: {{maxRetries: 5, timeout: 7}}\n  run:\n    kind: job\n    environment: {{nodeSelector: {{n: a}}, labels: {{x: '0', y: '0'}}}}\n    container: {{image: img, args: [x], env: [{{name: A, value: '1'}}]}}\n");
+        let preset = format!(
+            "--- presets/p.yaml\nisPreset: true\nname: p\ntags: [b, z]\nqueue: us-east/default\ntermination: {{ttl: 99, timeout: 3}}\nrunPatch:\n  environment: {{nodeSelector: {{n: b, m: c}}}}\n  connections: [c1, c2]\n  container: {{image: img2, args: [y], env: [{{name: A, value: '2'}}, {{name: B, value: '3'}}]}}\n{strategy}\n"
+        );
+        let operation = format!(
+            "--- projects/vision/workflows/base.yaml\nversion: 1.1\nkind: operation\nname: base\ntags: [a, b]\nqueue: us-east/gpu\npresets: [p]\ntermination: {{maxRetries: 1, ttl: 10}}\nrunPatch: {{environment: {{labels: {{x: '1'}}}}}}\n{own}\ncomponent:\n  name: comp\n  tags: [c]\n  cost: 3\n  termination: {{maxRetries: 5, timeout: 7}}\n  run:\n    kind: job\n    environment: {{nodeSelector: {{n: a}}, labels: {{x: '0', y: '0'}}}}\n    container: {{image: img, args: [x], env: [{{name: A, value: '1'}}]}}\n"
+        );
         workflow(&catalog(&format!("{preset}{operation}")), "vision/base")
     };
     let seen = |flow: &ResolvedWorkflow| {
@@ -111,10 +121,22 @@ fn presets_patch_as_in_the_reference() {
     let s = |n: u64| Some(Span::seconds(n));
     let (post, pre) = ("us-east/default".to_owned(), "us-east/gpu".to_owned());
     let both: Value = json!({"n": "b", "m": "c"});
-    assert_eq!(seen(&run("", "")), (post.clone(), "c,a,b,z".into(), (1, s(99), s(3)), both.clone(), json!("img2"), json!(["x", "y"])));
-    assert_eq!(seen(&run("patchStrategy: pre_merge", "")), (pre.clone(), "c,b,z,a".into(), (1, s(10), s(3)), both.clone(), json!("img2"), json!(["x", "y"])));
-    assert_eq!(seen(&run("patchStrategy: replace", "")), (post, "c,b,z".into(), (1, s(99), s(3)), both.clone(), json!("img2"), json!(["x", "y"])));
-    assert_eq!(seen(&run("patchStrategy: isnull", "")), (pre, "c,a,b".into(), (1, s(10), s(3)), both, json!("img2"), json!(["x", "y"])));
+    assert_eq!(
+        seen(&run("", "")),
+        (post.clone(), "c,a,b,z".into(), (1, s(99), s(3)), both.clone(), json!("img2"), json!(["x", "y"]))
+    );
+    assert_eq!(
+        seen(&run("patchStrategy: pre_merge", "")),
+        (pre.clone(), "c,b,z,a".into(), (1, s(10), s(3)), both.clone(), json!("img2"), json!(["x", "y"]))
+    );
+    assert_eq!(
+        seen(&run("patchStrategy: replace", "")),
+        (post, "c,b,z".into(), (1, s(99), s(3)), both.clone(), json!("img2"), json!(["x", "y"]))
+    );
+    assert_eq!(
+        seen(&run("patchStrategy: isnull", "")),
+        (pre, "c,a,b".into(), (1, s(10), s(3)), both, json!("img2"), json!(["x", "y"]))
+    );
 }
 
 #[test]
@@ -145,4 +167,26 @@ fn nothing_is_no_catalog() {
     let compiled = compile(&alone(""));
     assert!(compiled.catalog.is_none());
     assert_eq!(compiled.diagnostics.errors(), 1);
+}
+
+#[test]
+fn a_workflow_that_cannot_be_read_is_not_gone() {
+    let unsound = |text: &str| -> Vec<String> {
+        let catalog = compile(&over_base(text)).catalog.unwrap();
+        catalog.unsound.keys().map(ToString::to_string).collect()
+    };
+    let file = "--- projects/vision/workflows/file.yaml\n";
+    assert_eq!(
+        unsound(&format!("{file}version: 1.1\nkind: workflow\nname: real\ntags: [a\n")),
+        ["vision/file", "vision/real"]
+    );
+    assert_eq!(unsound(&format!("{file}version: 1.1\nkind: workflow\nname: real\nzebra: 1\n")), ["vision/real"]);
+    assert_eq!(unsound(&format!("{file}version: 1.1\nkind: workfow\nname: real\n")), ["vision/real"]);
+    assert_eq!(
+        unsound(&format!(
+            "{file}version: 1.1\nkind: workflow\nname: real\nproject: audio\noperation: {{hubRef: train}}\n"
+        )),
+        ["vision/real"]
+    );
+    assert_eq!(unsound(&format!("{file}!lfs\n")), ["vision/file"]);
 }

@@ -21,7 +21,11 @@ pub(super) fn render(all: &[Shown], sources: &Sources<'_>) -> String {
         let text = |list: &[&Shown]| list.iter().map(|one| line(one)).collect::<Vec<_>>().join("\n");
         if let Some(first) = bad.first() {
             let message = xml(&format!("{}: {}", first.code, first.message));
-            out.push_str(&format!("      <failure message=\"{message}\" type=\"{}\">{}</failure>\n", first.code, xml(&text(&bad))));
+            out.push_str(&format!(
+                "      <failure message=\"{message}\" type=\"{}\">{}</failure>\n",
+                first.code,
+                xml(&text(&bad))
+            ));
         }
         if !fine.is_empty() {
             out.push_str(&format!("      <system-out>{}</system-out>\n", xml(&text(&fine))));

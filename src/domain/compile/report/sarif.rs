@@ -25,7 +25,8 @@ pub(super) fn render(all: &[Shown]) -> String {
     let results: Vec<Value> = all
         .iter()
         .map(|one| {
-            let text = if one.help.is_empty() { one.message.clone() } else { format!("{} ({})", one.message, one.help) };
+            let text =
+                if one.help.is_empty() { one.message.clone() } else { format!("{} ({})", one.message, one.help) };
             let mut result = json!({
                 "ruleId": one.code,
                 "level": if one.severity == Severity::Error { "error" } else { "warning" },

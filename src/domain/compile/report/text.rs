@@ -58,7 +58,13 @@ fn origin(file: &str, line: u32, column: u32) -> Origin<'_> {
 }
 
 /// A line with its hostile characters escaped, and the bytes that the caret is under.
-fn excerpt(sources: &Sources<'_>, path: &str, line: u32, column: u32, end: u32) -> Option<(String, std::ops::Range<usize>)> {
+fn excerpt(
+    sources: &Sources<'_>,
+    path: &str,
+    line: u32,
+    column: u32,
+    end: u32,
+) -> Option<(String, std::ops::Range<usize>)> {
     let text = sources.line(path, line)?;
     if text.chars().nth(MAX_LINE).is_some() {
         return None;
