@@ -47,11 +47,11 @@ const SHELL: [(&str, &[&str]); 9] = [
     ("store", &["domain"]),
     ("source", &["domain"]),
     ("target", &["domain"]),
-    ("effects", &["domain", "store", "source", "target"]),
-    ("engine", &["domain", "store", "source", "target", "effects"]),
-    ("control", &["domain", "store", "source", "target", "effects", "engine"]),
-    ("server", &["domain", "store", "source", "target", "effects", "engine", "control"]),
-    ("cli", &["domain", "store", "source", "target", "effects", "engine", "control", "server"]),
+    ("engine", &["domain", "store"]),
+    ("effects", &["domain", "store", "target", "engine"]),
+    ("control", &["domain", "store", "source", "target", "engine", "effects"]),
+    ("server", &["domain", "store", "source", "target", "engine", "effects", "control"]),
+    ("cli", &["domain", "store", "source", "target", "engine", "effects", "control", "server"]),
     ("main", &["cli"]),
 ];
 
@@ -449,7 +449,8 @@ fn arrows_that_point_the_wrong_way_are_found() {
         ("src/source/mod.rs", "use super::target::Target;"),
         ("src/target/local/mod.rs", "use crate::{domain::ids, store};"),
         ("src/engine.rs", "use crate::server::Server;"),
-        ("src/effects.rs", "use crate::engine::Engine;"),
+        ("src/engine.rs", "use crate::effects::Courier;"),
+        ("src/effects.rs", "use crate::source::Mirror;"),
         ("src/server/api.rs", "use crate::cli;"),
         ("src/control.rs", "use crate::server;"),
     ];
