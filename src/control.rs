@@ -3,15 +3,96 @@
 //! Nothing in here decides: it fetches what a decision needs, asks the engine, and shows what came of it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use indexmap::IndexMap;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::domain::catalog::Catalog;
+use crate::domain::compile::{CompileCache, Request, RequestSource, compile_request, compile_with};
 use crate::domain::diagnostic::Diagnostics;
-use crate::domain::ids::{CommitId, Digest, RunId};
+use crate::domain::dispatch::command::{Command, Outcome, Rejection};
+use crate::domain::dispatch::event::{NewRun, Origin};
+use crate::domain::dispatch::history::RunRow;
+use crate::domain::files::FileSet;
+use crate::domain::ids::{AttemptName, CommitId, Digest, Epoch, ProjectName, RunId, WorkflowName};
+use crate::domain::plan::{Plan, Standing, overrides};
+use crate::domain::spec::FirstSync;
 use crate::domain::time::Timestamp;
-use crate::engine::Engine;
+use crate::domain::workflow::start::{Circumstances, of_operation, of_workflow};
+use crate::effects::{Effects, Unstarted};
+use crate::engine::{Engine, EngineError};
+use crate::reconciler::{Followed, Nudge, Nudges, Reconciler, Shared, against_live, get, new_run_id, revision_of, set};
+use crate::source::{Mirror, SourceError, SourceSpec, Watch, Watcher};
+use crate::store::{SqliteStore, StoreError};
+
+/// How often a source is looked at without a hint.
+pub const POLL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What a server is made of.
+pub struct Settings {
+    /// What it follows.
+    pub source: SourceSetting,
+    /// Where it keeps everything.
+    pub data_dir: PathBuf,
+    /// The binary that local agents are supervised with.
+    pub program: PathBuf,
+    /// What the first sync does, when it is not what the organization says.
+    pub first_sync: Option<FirstSync>,
+    /// How often the source is looked at without a hint.
+    pub poll: Duration,
+}
+
+/// What a server follows.
+pub enum SourceSetting {
+    /// A ref of a repository.
+    Repository(SourceSpec),
+    /// The files of a directory as they are on disk.
+    Worktree(PathBuf),
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("cannot make the data directory {}", .0.display())]
+    DataDir(PathBuf, #[source] std::io::Error),
+    /// The store cannot be opened or read.
+    #[error("the store cannot be opened")]
+    Store(#[from] StoreError),
+    /// The source cannot be opened.
+    #[error("the source cannot be opened")]
+    Source(#[from] SourceError),
+}
+
+/// Why something that was asked for did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// What was sent has errors.
+    #[error("what was sent has {} errors", .0.errors())]
+    Invalid(Diagnostics),
+    /// The state machine refused.
+    #[error("{0}")]
+    Refused(#[from] Rejection),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// It cannot be done as things are.
+    #[error("{0}")]
+    Conflict(String),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The history cannot be read.
+    #[error("the history cannot be read: {0}")]
+    History(#[from] StoreError),
+    /// The git side failed.
+    #[error("{0}")]
+    Source(String),
+}
 
 /// What the git side of a server is doing.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -35,9 +116,9 @@ pub struct SyncStatus {
     pub pinned: Option<CommitId>,
     /// A plan with runs that a guard holds back until somebody approves.
     pub held: Option<HeldPlan>,
-    /// Errors and warnings of the newest commit.
+    /// Errors of the newest commit.
     pub errors: usize,
-    /// See `errors`.
+    /// Warnings of the newest commit.
     pub warnings: usize,
     /// What the last sync came to, one line.
     pub summary: String,
@@ -53,4 +134,324 @@ pub struct HeldPlan {
     pub plan: Digest,
     /// Why it is held.
     pub reason: String,
+}
+
+/// A run that somebody asks for.
+#[derive(Debug, Clone)]
+pub struct StartRequest {
+    /// Its id; asking again with the same one makes no second run.
+    pub id: Option<RunId>,
+    /// Its project; that of the workflow, or the only one, when absent.
+    pub project: Option<ProjectName>,
+    /// What to run.
+    pub source: StartSource,
+    /// Values for inputs.
+    pub params: IndexMap<String, Value>,
+    /// The queue, in place of the one that would be chosen.
+    pub queue: Option<String>,
+    /// Its name, in place of the operation's.
+    pub name: Option<String>,
+    /// Presets to merge over it, in order.
+    pub presets: Vec<String>,
+}
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub enum StartSource {
+    /// A workflow of the applied catalog.
+    Workflow(WorkflowName),
+    /// A polyaxonfile that the client sent.
+    Text {
+        /// Its path, for messages and relative references.
+        path: String,
+        /// What it holds.
+        content: String,
+    },
+    /// An earlier run, as it was pinned.
+    Run {
+        /// Which run.
+        run: RunId,
+        /// How it is run again.
+        how: Again,
+    },
+}
+
+/// How an earlier run is run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// As a new run of the same spec.
+    Restart,
+    /// As a new run of the same spec that is marked as a copy.
+    Copy,
+}
+
+/// The control plane; cheap to clone.
+#[derive(Clone)]
+pub struct ControlPlane(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    effects: Effects,
+    shared: Arc<Shared>,
+    nudges: Nudges,
+    watcher: Arc<Watcher>,
+    cache: Mutex<CompileCache>,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+}
+
+impl ControlPlane {
+    /// Opens everything and starts the threads: engine, courier, reconciler, watcher.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        let Settings { source, data_dir, program, first_sync, poll } = settings;
+        std::fs::create_dir_all(&data_dir).map_err(|error| StartError::DataDir(data_dir.clone(), error))?;
+        let data_dir = data_dir.canonicalize().map_err(|error| StartError::DataDir(data_dir.clone(), error))?;
+        let store = SqliteStore::open(&data_dir)?;
+        let unstarted = Unstarted::new();
+        let effects = unstarted.handle();
+        let saved = effects.clone();
+        let (engine, engine_thread) =
+            Engine::start(Box::new(store), Box::new(move |_, _, events| saved.saved(events)))?;
+        let courier = unstarted.start(engine.clone(), data_dir.clone(), program, Epoch::default());
+        let (followed, watch) = match source {
+            SourceSetting::Repository(spec) => {
+                let watch = spec.url.local_path().map_or(Watch::Clock, |path| Watch::Refs(path.to_owned()));
+                (Followed::Repository(Box::new(Mirror::open(data_dir.join("mirror"), spec)?)), watch)
+            }
+            SourceSetting::Worktree(dir) => (Followed::Worktree(dir.clone()), Watch::Files(dir)),
+        };
+        let shared = Arc::new(Shared::default());
+        let (source, reference) = followed.shown();
+        set(&shared.status, SyncStatus { source, reference, ..SyncStatus::default() });
+        let (nudges, receive) = channel();
+        let hints = nudges.clone();
+        let watcher = Arc::new(Watcher::start(
+            watch,
+            poll,
+            |trouble| tracing::warn!(error = &trouble as &dyn std::error::Error, "changes are only seen by polling"),
+            move |_| drop(hints.send(Nudge::Look)),
+        )?);
+        let reconciler = Reconciler {
+            followed,
+            engine: engine.clone(),
+            effects: effects.clone(),
+            shared: shared.clone(),
+            first_sync,
+            cache: CompileCache::default(),
+            pinned: None,
+        };
+        let watching = watcher.clone();
+        let git = std::thread::spawn(move || reconciler.run(&receive, &watching));
+        let threads = Mutex::new(vec![git, courier, engine_thread]);
+        let cache = Mutex::default();
+        Ok(Self(Arc::new(Inner { engine, effects, shared, nudges, watcher, cache, threads })))
+    }
+
+    /// Ends the threads, in the order in which they need one another; what runs on agents goes on.
+    pub fn stop(&self) {
+        let _ = self.0.nudges.send(Nudge::Stop);
+        self.0.effects.stop();
+        self.0.engine.stop();
+        let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+    }
+
+    /// Where decisions are made.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// What is applied.
+    pub fn catalog(&self) -> Option<Arc<Catalog>> {
+        get(&self.0.shared.applied).map(|applied| Arc::new(applied.catalog.clone()))
+    }
+
+    /// How the git side stands.
+    pub fn sync_status(&self) -> SyncStatus {
+        let mut status = get(&self.0.shared.status);
+        status.applied = self.0.engine.read(|state| state.applied().map(|applied| applied.commit.clone()));
+        status
+    }
+
+    /// Problems of the newest commit.
+    pub fn diagnostics(&self) -> Diagnostics {
+        get(&self.0.shared.diagnostics).as_ref().clone()
+    }
+
+    /// The plan of the last sync.
+    pub fn last_plan(&self) -> Option<Arc<Plan>> {
+        get(&self.0.shared.plan)
+    }
+
+    /// Looks at the source soon, even if it is paused, and heals what was changed behind git's back.
+    pub fn sync_now(&self) {
+        let _ = self.0.nudges.send(Nudge::Now);
+    }
+
+    /// Something may have changed (a webhook): looks soon; many hints in a short time become few looks.
+    pub fn hint(&self) {
+        self.0.watcher.nudge();
+    }
+
+    /// Leaves new commits alone, or takes them again.
+    pub fn set_paused(&self, paused: bool) {
+        self.0.shared.status.write().unwrap_or_else(PoisonError::into_inner).paused = paused;
+        if !paused {
+            let _ = self.0.nudges.send(Nudge::Look);
+        }
+    }
+
+    /// Follows a revision in place of the branch; with `None` the branch again.
+    pub async fn rollback(&self, revision: Option<String>) -> Result<CommitId, ControlError> {
+        let (answer, reply) = tokio::sync::oneshot::channel();
+        self.0.nudges.send(Nudge::Pin(revision, answer)).map_err(|_| EngineError::Stopped)?;
+        reply.await.map_err(|_| EngineError::Stopped)?.map_err(ControlError::Source)
+    }
+
+    /// Starts what a guard held, if the plan is still this one; gives the number of runs started.
+    pub async fn approve_plan(&self, plan: Digest) -> Result<usize, ControlError> {
+        let (answer, reply) = tokio::sync::oneshot::channel();
+        self.0.nudges.send(Nudge::Approve(plan, answer)).map_err(|_| EngineError::Stopped)?;
+        reply.await.map_err(|_| EngineError::Stopped)?.map_err(ControlError::Conflict)
+    }
+
+    /// What applying these files would do; no plan when their policy is not sound.
+    pub fn plan(&self, files: &FileSet) -> (Option<Plan>, Diagnostics) {
+        let compiled = compile_with(files, &mut self.0.cache.lock().unwrap_or_else(PoisonError::into_inner));
+        let base = get(&self.0.shared.applied);
+        let plan = compiled.catalog.map(|desired| {
+            against_live(
+                &self.0.engine,
+                &self.0.shared,
+                base.as_deref(),
+                &desired,
+                &revision_of(files, "", Vec::new()),
+                overrides(&files.message),
+                Standing::Unmerged,
+                &compiled.diagnostics,
+            )
+        });
+        (plan, compiled.diagnostics)
+    }
+
+    /// Starts a run.
+    pub async fn start_run(&self, request: StartRequest, by: &str) -> Result<RunId, ControlError> {
+        let id = request.id.unwrap_or_else(new_run_id);
+        if let Some(known) = self.0.engine.history().run(id)? {
+            return Ok(known.id);
+        }
+        let (run, body) = match &request.source {
+            StartSource::Run { run, how } => self.again(id, *run, *how, by, &request)?,
+            StartSource::Workflow(_) | StartSource::Text { .. } => self.compiled(id, by, &request)?,
+        };
+        match self.0.engine.ask(Command::Submit(vec![run]), body.into_iter().collect()).await? {
+            Outcome::Refused(rejection) => Err(rejection.into()),
+            Outcome::Done | Outcome::Already => Ok(id),
+        }
+    }
+
+    fn compiled(
+        &self,
+        id: RunId,
+        by: &str,
+        request: &StartRequest,
+    ) -> Result<(NewRun, Option<(Digest, Vec<u8>)>), ControlError> {
+        let applied = get(&self.0.shared.applied)
+            .ok_or_else(|| ControlError::Conflict("nothing is applied yet: the first sync has not succeeded".into()))?;
+        let asked = Request {
+            source: match &request.source {
+                StartSource::Workflow(name) => {
+                    let place = applied.catalog.workflows.get(name).and_then(|workflow| workflow.place.clone());
+                    let unknown = || format!("there is no sound workflow {name} in what is applied");
+                    let place = place.ok_or_else(|| ControlError::NotFound(unknown()))?;
+                    RequestSource::Workflow { name: name.clone(), place }
+                }
+                StartSource::Text { path, content } => RequestSource::Text {
+                    path: path.clone(),
+                    content: content.clone(),
+                    project: request.project.clone().or_else(|| only_project(&applied.catalog)),
+                },
+                StartSource::Run { .. } => return Err(ControlError::Conflict("a run is not compiled again".into())),
+            },
+            params: request.params.clone(),
+            queue: request.queue.clone(),
+            presets: request.presets.clone(),
+        };
+        let (project, workflow) = compile_request(&applied.files, &asked).map_err(ControlError::Invalid)?;
+        if let Some(why) = &workflow.unrunnable {
+            return Err(ControlError::Conflict(why.clone()));
+        }
+        let name = match &request.source {
+            StartSource::Workflow(name) => Some(name.workflow.clone()),
+            _ => None,
+        };
+        let circumstances = Circumstances {
+            id,
+            project,
+            commit: Some(applied.revision.commit.clone()),
+            queue: workflow.queue.clone(),
+            group: None,
+            origin: Origin::Request { user: by.to_owned() },
+            workflow: name,
+        };
+        let started = if circumstances.workflow.is_some() {
+            of_workflow(&workflow, circumstances)
+        } else {
+            of_operation(&workflow.operation, circumstances)
+        };
+        let mut run = started.run;
+        run.name = request.name.clone().unwrap_or(run.name);
+        Ok((run, Some(started.body)))
+    }
+
+    /// The same spec once more: what the earlier run was pinned to, not what git says now.
+    fn again(
+        &self,
+        id: RunId,
+        of: RunId,
+        how: Again,
+        by: &str,
+        request: &StartRequest,
+    ) -> Result<(NewRun, Option<(Digest, Vec<u8>)>), ControlError> {
+        let row = self.0.engine.history().run(of)?.ok_or_else(|| ControlError::NotFound(format!("there is no run {of}")))?;
+        if !request.params.is_empty() || !request.presets.is_empty() {
+            return Err(ControlError::Conflict("a run that is run again keeps its params and presets".into()));
+        }
+        let body = self.0.engine.history().body(row.spec)?;
+        let operation: crate::domain::catalog::CompiledOperation = body
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .ok_or_else(|| ControlError::Conflict(format!("the operation of run {of} is not in the store")))?;
+        let user = by.to_owned();
+        let origin = match how {
+            Again::Restart => Origin::Restart { of, user },
+            Again::Copy => Origin::Copy { of, user },
+        };
+        let queue = match &request.queue {
+            Some(queue) => crate::domain::ids::QueueName::parse(queue).map_err(|e| ControlError::Conflict(e.to_string()))?,
+            None => row.queue.clone(),
+        };
+        let circumstances = Circumstances {
+            id,
+            project: row.project.clone(),
+            workflow: row.workflow.clone(),
+            commit: row.commit.clone(),
+            queue,
+            group: None,
+            origin,
+        };
+        let started = of_operation(&operation, circumstances);
+        let mut run = started.run;
+        run.name = request.name.clone().unwrap_or(row.name);
+        Ok((run, Some(started.body)))
+    }
+
+    /// The file with the log of a run's newest attempt, when its agent runs on this machine.
+    pub fn log_file(&self, run: &RunRow) -> Option<PathBuf> {
+        let attempt = AttemptName { run: run.id, attempt: run.attempt };
+        (run.attempt.0 > 0).then(|| self.0.effects.log_file(&run.queue.agent, attempt)).flatten()
+    }
+}
+
+fn only_project(catalog: &Catalog) -> Option<ProjectName> {
+    let mut names = catalog.projects.keys();
+    names.next().filter(|_| names.next().is_none()).cloned()
 }

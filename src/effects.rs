@@ -1,1 +1,332 @@
-//! TODO
+//! Carries what is owed to the targets, and what they see to the engine.
+//!
+//! What is owed is read off the state, so that starting, retrying and recovering are one way: a saved batch releases its
+//! own effects, and an agent that can be reached (again) is given everything that is owed to it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::domain::catalog::{AgentPolicy, CompiledOperation};
+use crate::domain::dispatch::event::Event;
+use crate::domain::dispatch::history::RunRow;
+use crate::domain::dispatch::observation::{Cause, Observation, Seen};
+use crate::domain::dispatch::{Owed, outbox};
+use crate::domain::ids::{AgentName, Attempt, AttemptName, Digest, Epoch, RunId};
+use crate::domain::spec::TargetSpec;
+use crate::domain::time::Span;
+use crate::domain::workflow::render::{Globals, render};
+use crate::engine::{Engine, wall_clock};
+use crate::target::local::LocalTarget;
+use crate::target::{Effect, Launch, Report, ReportSink, Target};
+
+/// Time between asking an operation to stop and killing it (Kubernetes' default is 30 s; people at a terminal wait).
+const STOP_GRACE: Span = Span::seconds(10);
+/// Compiled operations that are kept at hand, since the runs of a workflow share one.
+const BODIES: usize = 256;
+
+/// What the courier is told.
+enum Message {
+    /// A batch was saved.
+    Saved(Vec<Event>),
+    /// A target reports.
+    Report(Report),
+    /// The agents are these now.
+    Agents(BTreeMap<AgentName, AgentPolicy>),
+    /// End.
+    Stop,
+}
+
+/// The way to the courier: one thread that owns the targets.
+#[derive(Clone)]
+pub struct Effects {
+    send: Sender<Message>,
+    targets: Arc<RwLock<BTreeMap<AgentName, Arc<dyn Target>>>>,
+}
+
+/// Effects before their engine exists: the engine needs the way to the courier, and the courier the engine.
+pub struct Unstarted {
+    effects: Effects,
+    receive: Receiver<Message>,
+}
+
+impl Unstarted {
+    /// A courier that is not under way yet.
+    pub fn new() -> Self {
+        let (send, receive) = channel();
+        Self { effects: Effects { send, targets: Arc::default() }, receive }
+    }
+
+    /// The way to it; what is sent waits for [`Unstarted::start`].
+    pub fn handle(&self) -> Effects {
+        self.effects.clone()
+    }
+
+    /// Starts the courier. `data_dir` holds a directory for each local agent, `program` is the binary to supervise with,
+    /// `owner` the name of the organization as templates see it.
+    pub fn start(self, engine: Engine, data_dir: PathBuf, program: PathBuf, epoch: Epoch) -> std::thread::JoinHandle<()> {
+        let Self { effects, receive } = self;
+        let courier = Courier { engine, data_dir, program, epoch, effects, bodies: BTreeMap::new() };
+        std::thread::spawn(move || courier.run(&receive))
+    }
+}
+
+impl Default for Unstarted {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Effects {
+    /// A batch was saved: what it owes leaves now.
+    pub fn saved(&self, events: &[Event]) {
+        let owes = |event: &&Event| {
+            matches!(
+                event,
+                Event::RunScheduled { .. }
+                    | Event::RunStopping { .. }
+                    | Event::RunRetrying { .. }
+                    | Event::RunFinished { .. }
+                    | Event::AgentGone { .. }
+            )
+        };
+        let owing: Vec<Event> = events.iter().filter(owes).cloned().collect();
+        if !owing.is_empty() {
+            // A courier that has ended owes nothing: the next start reads the outbox.
+            let _ = self.send.send(Message::Saved(owing));
+        }
+    }
+
+    /// Opens targets of new agents, and tells of those that cannot be opened.
+    pub fn set_agents(&self, agents: BTreeMap<AgentName, AgentPolicy>) {
+        let _ = self.send.send(Message::Agents(agents));
+    }
+
+    /// The file with the log of an attempt, when its agent runs on this machine.
+    pub fn log_file(&self, agent: &AgentName, attempt: AttemptName) -> Option<PathBuf> {
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        targets.get(agent).and_then(|target| target.log_file(attempt))
+    }
+
+    /// Ends the courier and lets go of the targets; what runs goes on.
+    pub fn stop(&self) {
+        let _ = self.send.send(Message::Stop);
+    }
+
+    fn sink(&self) -> ReportSink {
+        let send = std::sync::Mutex::new(self.send.clone());
+        Arc::new(move |report| {
+            let send = send.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = send.send(Message::Report(report));
+        })
+    }
+}
+
+struct Courier {
+    engine: Engine,
+    data_dir: PathBuf,
+    program: PathBuf,
+    epoch: Epoch,
+    effects: Effects,
+    bodies: BTreeMap<Digest, Arc<CompiledOperation>>,
+}
+
+/// Effects to deliver, by agent.
+type Outgoing = BTreeMap<AgentName, Vec<Effect>>;
+
+impl Courier {
+    fn run(mut self, receive: &Receiver<Message>) {
+        while let Ok(first) = receive.recv() {
+            let mut outgoing = Outgoing::new();
+            for message in std::iter::once(first).chain(receive.try_iter()) {
+                match message {
+                    Message::Saved(events) => events.iter().for_each(|event| self.owed_by(event, &mut outgoing)),
+                    Message::Report(report) => self.report(report, &mut outgoing),
+                    Message::Agents(agents) => self.set_agents(agents),
+                    Message::Stop => {
+                        self.deliver(outgoing);
+                        self.targets(|targets| targets.values().for_each(|target| target.close()));
+                        return;
+                    }
+                }
+            }
+            self.deliver(outgoing);
+        }
+    }
+
+    fn owed_by(&mut self, event: &Event, outgoing: &mut Outgoing) {
+        match event {
+            Event::RunScheduled { run, attempt } => {
+                self.launch(AttemptName { run: *run, attempt: *attempt }, outgoing);
+            }
+            Event::RunStopping { run, .. } => {
+                let attempt = self.engine.read(|state| state.run(*run).map(|run| (run.agent.clone(), run.attempt)));
+                if let Some((agent, attempt)) = attempt {
+                    let attempt = AttemptName { run: *run, attempt: Attempt(attempt) };
+                    outgoing.entry(agent).or_default().push(Effect::Stop { attempt, grace: STOP_GRACE });
+                }
+            }
+            Event::RunRetrying { run, attempt, .. } => {
+                self.forget(AttemptName { run: *run, attempt: *attempt }, outgoing);
+            }
+            Event::RunFinished { run, .. } => {
+                if let Some(row) = self.row(*run)
+                    && row.attempt.0 > 0
+                {
+                    self.forget(AttemptName { run: *run, attempt: row.attempt }, outgoing);
+                }
+            }
+            Event::AgentGone { agent } => {
+                let gone = self.effects.targets.write().unwrap_or_else(PoisonError::into_inner).remove(agent);
+                if let Some(target) = gone {
+                    target.close();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn report(&mut self, report: Report, outgoing: &mut Outgoing) {
+        match report {
+            Report::Up(agent) => {
+                tracing::info!(%agent, "agent is up");
+                self.engine.set_agent_up(agent.clone(), true);
+                for owed in self.engine.read(|state| outbox(state, &agent)) {
+                    match owed {
+                        Owed::Launch(attempt) => self.launch(attempt, outgoing),
+                        Owed::Stop(attempt) => {
+                            let stop = Effect::Stop { attempt, grace: STOP_GRACE };
+                            outgoing.entry(agent.clone()).or_default().push(stop);
+                        }
+                    }
+                }
+            }
+            Report::Down(agent, why) => {
+                tracing::warn!(%agent, why, "agent cannot be reached; its runs keep their slots");
+                self.engine.set_agent_up(agent, false);
+            }
+            Report::Seen(agent, observations) => {
+                // The end of an attempt that is over already was reported again: it is saved, so it may be forgotten.
+                for observation in &observations {
+                    let Observation { attempt, seen, .. } = observation;
+                    let ended = matches!(seen, Seen::Succeeded { .. } | Seen::Failed { .. } | Seen::Stopped(_));
+                    let current = || self.engine.read(|state| state.run(attempt.run).map(|run| run.attempt));
+                    if ended && current() != Some(attempt.attempt.0) {
+                        outgoing.entry(agent.clone()).or_default().push(Effect::Forget(*attempt));
+                    }
+                }
+                self.engine.observe(observations);
+            }
+        }
+    }
+
+    fn forget(&self, attempt: AttemptName, outgoing: &mut Outgoing) {
+        if let Some(agent) = self.row(attempt.run).map(|row| row.queue.agent) {
+            outgoing.entry(agent).or_default().push(Effect::Forget(attempt));
+        }
+    }
+
+    /// Prepares a launch; what cannot be prepared has failed.
+    fn launch(&mut self, attempt: AttemptName, outgoing: &mut Outgoing) {
+        let Some(row) = self.row(attempt.run) else { return };
+        let agent = row.queue.agent.clone();
+        match self.prepare(&row, attempt) {
+            Ok(launch) => outgoing.entry(agent).or_default().push(Effect::Launch(Box::new(launch))),
+            Err(cause) => {
+                let seen = Seen::Failed { cause, exit_code: None, outputs: serde_json::Map::new() };
+                self.engine.observe(vec![Observation { attempt, at: wall_clock(), seen }]);
+            }
+        }
+    }
+
+    fn prepare(&mut self, row: &RunRow, attempt: AttemptName) -> Result<Launch, Cause> {
+        let operation = self.body(row.spec)?;
+        let context_path = self.data_dir.join("context").display().to_string();
+        let globals = Globals {
+            owner_name: "default".to_owned(),
+            project_name: row.project.to_string(),
+            name: row.name.clone(),
+            uuid: row.id.to_string(),
+            namespace: String::new(),
+            iteration: 0,
+            created_at: row.created_at.to_string(),
+            artifacts_path: format!("{context_path}/artifacts"),
+            context_path,
+        };
+        let rendered = render(&operation, &globals)?;
+        Ok(Launch {
+            attempt,
+            epoch: self.epoch,
+            project: row.project.clone(),
+            run_name: row.name.clone(),
+            run: rendered.run,
+            env: rendered.env,
+            timeout: operation.timeout,
+        })
+    }
+
+    fn body(&mut self, digest: Digest) -> Result<Arc<CompiledOperation>, Cause> {
+        if let Some(operation) = self.bodies.get(&digest) {
+            return Ok(operation.clone());
+        }
+        let missing = |why: String| Cause::new("InvalidOperation", format!("its stored operation cannot be read: {why}"));
+        let bytes = self.engine.history().body(digest).map_err(|error| missing(error.to_string()))?;
+        let bytes = bytes.ok_or_else(|| missing("it is not in the store".to_owned()))?;
+        let operation: CompiledOperation = serde_json::from_slice(&bytes).map_err(|error| missing(error.to_string()))?;
+        if self.bodies.len() >= BODIES {
+            self.bodies.pop_first();
+        }
+        let operation = Arc::new(operation);
+        self.bodies.insert(digest, operation.clone());
+        Ok(operation)
+    }
+
+    fn row(&self, run: RunId) -> Option<RunRow> {
+        match self.engine.history().run(run) {
+            Ok(row) => row,
+            Err(error) => {
+                tracing::error!(%run, error = &error as &dyn std::error::Error, "a run cannot be read");
+                None
+            }
+        }
+    }
+
+    fn set_agents(&self, agents: BTreeMap<AgentName, AgentPolicy>) {
+        for (name, policy) in agents {
+            if self.targets(|targets| targets.contains_key(&name)) {
+                continue;
+            }
+            match &policy.target {
+                TargetSpec::Local(_) => {
+                    let dir = self.data_dir.join("agents").join(name.as_str());
+                    match LocalTarget::open(name.clone(), dir, self.program.clone(), self.effects.sink()) {
+                        Ok(target) => {
+                            let mut targets = self.effects.targets.write().unwrap_or_else(PoisonError::into_inner);
+                            targets.insert(name, Arc::new(target));
+                        }
+                        Err(error) => {
+                            tracing::error!(agent = %name, error = &error as &dyn std::error::Error, "agent cannot be opened");
+                        }
+                    }
+                }
+                TargetSpec::Kubernetes(_) => {
+                    tracing::warn!(agent = %name, "kubernetes agents cannot be reached by this release: its runs wait");
+                }
+            }
+        }
+    }
+
+    fn deliver(&self, outgoing: Outgoing) {
+        for (agent, effects) in outgoing {
+            // An agent without a target is down; what is owed to it is read off the state once it is up.
+            if let Some(target) = self.targets(|targets| targets.get(&agent).cloned()) {
+                target.deliver(effects);
+            }
+        }
+    }
+
+    fn targets<R>(&self, look: impl FnOnce(&BTreeMap<AgentName, Arc<dyn Target>>) -> R) -> R {
+        look(&self.effects.targets.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::domain::dispatch::command::{Command, Outcome};
 use crate::domain::dispatch::event::Event;
+use crate::domain::dispatch::history::{MAX_PAGE, RunFilter, RunRow};
 use crate::domain::dispatch::observation::Observation;
 use crate::domain::dispatch::snapshot::{self, SNAPSHOT_VERSION};
 use crate::domain::dispatch::{State, decide, next_wakeup, schedule};
@@ -128,6 +129,20 @@ impl Engine {
     /// The finished runs and everything else that is not needed for decisions.
     pub fn history(&self) -> &Arc<dyn History> {
         &self.history
+    }
+
+    /// Runs of the history on all pages, at most about `cap`.
+    pub fn all_runs(&self, filter: &RunFilter, cap: usize) -> Result<Vec<RunRow>, StoreError> {
+        let mut rows: Vec<RunRow> = Vec::new();
+        loop {
+            let cursor = rows.last().map(|row| row.seq);
+            let page = self.history.runs(&RunFilter { cursor, limit: MAX_PAGE, ..filter.clone() })?;
+            let last = page.len() < MAX_PAGE;
+            rows.extend(page);
+            if last || rows.len() >= cap {
+                return Ok(rows);
+            }
+        }
     }
 
     /// The last saved event, as it changes.

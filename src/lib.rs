@@ -34,8 +34,11 @@
 
 pub mod cli;
 pub mod domain;
+pub mod control;
 pub mod effects;
 pub mod engine;
+pub mod reconciler;
+pub mod revision;
 pub mod server;
 pub mod source;
 pub mod store;

@@ -5,8 +5,10 @@
 
 pub mod catalog;
 pub mod compile;
+pub mod cron;
 pub mod diagnostic;
 pub mod dispatch;
+pub mod files;
 pub mod ids;
 pub mod plan;
 pub mod quantity;

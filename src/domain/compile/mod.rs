@@ -1,1 +1,279 @@
-//! TODO-compile
+//! Text → catalog or diagnostics: parse, schema, defaults, resolve, checks.
+//!
+//! | file | does |
+//! |---|---|
+//! | `parse` `scalar` | text → documents with places, limits counted |
+//! | `schema` `violation` | JSON Schemas from the types; what breaks them, as sentences |
+//! | `load` | which files are specs, and of which shape |
+//! | `policy` `checks` | organization, agents, queues, projects: typed, checked, defaulted |
+//! | `inputs` `value` `rules` | what components declare and operations give |
+//! | `resolve` `merge` `cron` `digest` | workflows: references, presets, patches, queue, digests |
+//! | `codes` `report` | what a code means; diagnostics as text, JSON, SARIF … |
+
+mod checks;
+pub mod codes;
+mod cron;
+mod digest;
+mod inputs;
+mod load;
+mod merge;
+pub mod parse;
+mod policy;
+pub mod report;
+mod request;
+mod resolve;
+mod rules;
+mod scalar;
+pub mod schema;
+pub mod text;
+mod value;
+mod violation;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::catalog::{Catalog, Declared, ResolvedWorkflow};
+use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
+use crate::domain::files::{FileContent, FileSet, SourceFile};
+use crate::domain::ids::{Name, ProjectName, WorkflowName};
+use crate::domain::spec::Kind;
+pub use load::CompileCache;
+pub use request::{Request, RequestSource, compile_request};
+use load::{Loaded, Room, Source, load_all};
+use policy::{Policy, Written};
+use resolve::{Context, Draft};
+use schema::Shape;
+
+/// The depth to which the places of workflow fields are kept: they are many, and a plan names top-level ones.
+const WORKFLOW_FIELD_DEPTH: usize = 2;
+
+/// What became of a commit's text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compiled {
+    /// Everything it declares; `None` when its policy is not sound.
+    pub catalog: Option<Catalog>,
+    /// All problems, by place.
+    pub diagnostics: Diagnostics,
+}
+
+/// Compiles a commit. Never fails: what is wrong becomes a diagnostic.
+pub fn compile(files: &FileSet) -> Compiled {
+    build(files, &load_all(files, None))
+}
+
+/// As [`compile`], and remembers the documents of unchanged files for the next commit.
+pub fn compile_with(files: &FileSet, cache: &mut CompileCache) -> Compiled {
+    build(files, &load_all(files, Some(cache)))
+}
+
+fn build(files: &FileSet, loaded: &BTreeMap<String, Arc<Loaded>>) -> Compiled {
+    let mut problems = Diagnostics::default();
+    loaded.values().for_each(|file| problems.extend(file.problems.clone()));
+    let (written, mut sound) = Written::read(loaded, &mut problems);
+    let before = problems.errors();
+    checks::CHECKS.iter().for_each(|(_, check)| check(&written, &mut problems));
+    sound &= problems.errors() == before;
+    let components = resolve::components(loaded, &mut problems);
+    let (drafts, unsound) = drafts(loaded, &written, &mut problems);
+    let Some(policy) = written.policy() else {
+        return Compiled { catalog: None, diagnostics: problems };
+    };
+    // Workflows are resolved even when the policy is not sound, so that all problems are told at once; those about
+    // queues and presets would then be echoes of the policy's own, and are left out.
+    let context = Context { files: loaded, written: &written, policy: &policy, tree: &files.tree, components };
+    let mut workflows = BTreeMap::new();
+    let mut bad = unsound;
+    for (name, draft) in &drafts {
+        let mut own = Diagnostics::default();
+        match resolve::resolve(&context, draft, &mut own) {
+            Some(resolved) => {
+                workflows.insert(name.clone(), declared(resolved, draft));
+            }
+            None => {
+                bad.insert(name.clone(), draft.source.place(""));
+            }
+        }
+        let echo = |problem: &&Diagnostic| sound || !ECHOES.contains(&problem.code);
+        own.iter().filter(echo).for_each(|problem| problems.push(problem.clone()));
+    }
+    drop(context);
+    let catalog = sound.then(|| catalog(policy, &written, workflows, bad));
+    Compiled { catalog, diagnostics: problems }
+}
+
+/// Problems of workflows that follow from an unsound policy.
+const ECHOES: [crate::domain::diagnostic::Code; 4] =
+    [codes::UNKNOWN_QUEUE, codes::UNKNOWN_PRESET, codes::NO_QUEUE, codes::FOREIGN_QUEUE];
+
+fn declared(resolved: ResolvedWorkflow, draft: &Draft<'_>) -> Declared<ResolvedWorkflow> {
+    let document = draft.source.document;
+    Declared { item: resolved, place: Some(document.place("")), fields: document.fields(WORKFLOW_FIELD_DEPTH) }
+}
+
+fn catalog(
+    policy: Policy,
+    written: &Written<'_>,
+    workflows: BTreeMap<WorkflowName, Declared<ResolvedWorkflow>>,
+    unsound: BTreeMap<WorkflowName, Place>,
+) -> Catalog {
+    let presets = written.presets.iter();
+    Catalog {
+        organization: policy.organization,
+        agents: policy.agents,
+        queues: policy.queues,
+        projects: policy.projects,
+        presets: presets.map(|(name, document)| (name.clone(), policy::declared(document.value.clone(), document))).collect(),
+        workflows,
+        unsound,
+    }
+}
+
+/// The workflows that files declare by name, each once; and those that cannot be read but whose name can.
+fn drafts<'d>(
+    files: &'d BTreeMap<String, Arc<Loaded>>,
+    written: &Written<'_>,
+    problems: &mut Diagnostics,
+) -> (BTreeMap<WorkflowName, Draft<'d>>, BTreeMap<WorkflowName, Place>) {
+    let mut found: BTreeMap<WorkflowName, Vec<(Draft<'d>, bool)>> = BTreeMap::new();
+    let mut unsound = BTreeMap::new();
+    for (path, loaded) in files {
+        let folder = loaded.folder.project.as_deref().and_then(|project| ProjectName::parse(project).ok());
+        if loaded.specs.is_empty() && loaded.folder.room == Room::Workflows && loaded.problems.errors() > 0 {
+            if let (Some(project), Ok(workflow)) = (folder.clone(), Name::parse(resolve::stem(path))) {
+                unsound.insert(WorkflowName { project, workflow }, Place::file(path));
+            }
+        }
+        for spec in &loaded.specs {
+            let bare = match spec.shape {
+                Some(Shape::Document(Kind::Workflow)) => false,
+                Some(Shape::Document(Kind::Operation | Kind::Component)) | None
+                    if loaded.folder.room == Room::Workflows => spec.shape.is_some(),
+                _ => continue,
+            };
+            let source = Source::whole(&spec.document);
+            let Some(name) = workflow_name(&source, path, folder.as_ref(), bare, written, spec.sound, problems) else { continue };
+            found.entry(name.clone()).or_default().push((Draft { name, source, path, bare }, spec.sound));
+        }
+    }
+    let twice = found.iter().flat_map(|(name, list)| list.iter().map(move |(draft, _)| (name.to_string(), draft.source.document)));
+    checks::once("workflow", twice, problems);
+    let mut drafts = BTreeMap::new();
+    for (name, mut list) in found {
+        match (list.pop(), list.is_empty()) {
+            (Some((draft, true)), true) => {
+                drafts.insert(name, draft);
+            }
+            (Some((draft, _)), _) => {
+                unsound.insert(name, draft.source.place(""));
+            }
+            (None, _) => {}
+        }
+    }
+    (drafts, unsound)
+}
+
+/// A workflow's project and name, from its document, its folder and its file. Of an unsound document, what can be read.
+fn workflow_name(
+    source: &Source<'_>,
+    path: &str,
+    folder: Option<&ProjectName>,
+    bare: bool,
+    written: &Written<'_>,
+    sound: bool,
+    problems: &mut Diagnostics,
+) -> Option<WorkflowName> {
+    let document = &source.document.value;
+    let workflow = match resolve::identity(document, path) {
+        Ok(name) => name,
+        Err(why) => {
+            if sound {
+                let problem = Diagnostic::error(codes::BAD_IDENTITY, source.place("/name"), why);
+                problems.push(problem.help("a workflow is called by its `name`, or else by its file"));
+            }
+            return None;
+        }
+    };
+    let project = document.get("project").and_then(serde_json::Value::as_str).filter(|_| !bare);
+    let project = project.and_then(|text| ProjectName::parse(text).ok());
+    let known = |project: &ProjectName| {
+        written.folders.contains(project) || written.projects.iter().any(|(declared, _)| declared.name == *project)
+    };
+    let project = match (project, folder) {
+        (Some(named), Some(folder)) if named != *folder => {
+            let message = format!("the file lies in the folder of project `{folder}` and names `{named}`");
+            problems.push(Diagnostic::error(codes::OTHER_PROJECT, source.place("/project"), message).help("remove `project`, or move the file"));
+            return None;
+        }
+        (Some(named), _) if !known(&named) => {
+            let names = written.folders.iter().chain(written.projects.iter().map(|(project, _)| &project.name));
+            let near = did_you_mean(named.as_str(), names.map(ProjectName::as_str));
+            let help = near.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
+            let message = format!("no project is called `{named}`");
+            problems.push(Diagnostic::error(codes::UNKNOWN_PROJECT, source.place("/project"), message).help(help));
+            return None;
+        }
+        (Some(project), _) => project,
+        (None, Some(folder)) => folder.clone(),
+        (None, None) => {
+            let help = "move the file to `projects/NAME/workflows/`, or write `kind: workflow` with `project: NAME`";
+            problems.push(Diagnostic::error(codes::NO_PROJECT, source.place(""), "nothing says which project this belongs to").help(help));
+            return None;
+        }
+    };
+    Some(WorkflowName { project, workflow })
+}
+
+/// How far a file is checked without its repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Its shape and its declarations: what `polyaxon check --lint` looks at.
+    Shape,
+    /// Its params as well: what `polyaxon check` looks at.
+    Params,
+}
+
+/// Checks one file without its repository: what it refers to is not looked for.
+pub fn check_alone(path: &str, bytes: &[u8], depth: Depth) -> Diagnostics {
+    let file = SourceFile { path: path.to_owned(), content: FileContent::Text(bytes.to_vec()) };
+    let folder = load::Folder { project: None, room: Room::Workflows };
+    let Some(loaded) = load::load(&file, folder) else { return Diagnostics::default() };
+    let mut problems = loaded.problems;
+    if loaded.specs.is_empty() && problems.is_empty() {
+        problems.push(Diagnostic::error(codes::NOT_A_MAPPING, Place::file(path), "the file is empty"));
+    }
+    for spec in loaded.specs.iter().filter(|spec| spec.sound) {
+        let source = Source::whole(&spec.document);
+        let Some(map) = source.map() else { continue };
+        match spec.shape {
+            Some(Shape::Document(Kind::Component)) => {
+                inputs::check_declarations(map, &source, &mut problems);
+                if depth == Depth::Params {
+                    inputs::bind(&serde_json::Map::new(), &source, map, &mut problems);
+                }
+            }
+            Some(Shape::Document(Kind::Operation)) => {
+                problems.extend(resolve::reference_problems(map, &source));
+                if let Some(component) = map.get("component").and_then(serde_json::Value::as_object) {
+                    let at = source.at("/component");
+                    inputs::check_declarations(component, &at, &mut problems);
+                    if depth == Depth::Params {
+                        inputs::bind(map, &source, component, &mut problems);
+                    }
+                    let mut run = component.get("run").cloned().unwrap_or_default();
+                    if let (Some(run), Some(patch)) = (run.as_object_mut(), map.get("runPatch").and_then(serde_json::Value::as_object)) {
+                        merge::merge(run, patch, merge::strategy_of(map, crate::domain::spec::PatchStrategy::PostMerge));
+                    }
+                    for why in violation::sentences(&run, Shape::Run) {
+                        problems.push(Diagnostic::error(codes::BAD_PATCH, source.place("/runPatch"), format!("the patch does not fit: {why}")));
+                    }
+                }
+            }
+            Some(Shape::Preset) if depth == Depth::Params || map.contains_key("kind") => {
+                let problem = Diagnostic::error(codes::ONE_REFERENCE, source.place(""), "a preset cannot run by itself");
+                problems.push(problem.help("keep it in `presets/`, and name it in `presets` of an operation"));
+            }
+            _ => {}
+        }
+    }
+    problems
+}

@@ -134,6 +134,8 @@ pub enum Event {
 pub struct RevisionApplied {
     /// The commit.
     pub commit: CommitId,
+    /// The commit that the policy is of: an earlier one while that of this commit is not sound.
+    pub policy: CommitId,
     /// Its subject line, for people.
     pub subject: String,
     /// The plan that was carried out.

@@ -43,6 +43,8 @@ pub(super) struct Gate {
     ready: BTreeSet<(u64, Ix)>,
     /// Under which order it stands in its parent's set.
     listed: Option<u64>,
+    /// Under which order it stands among the gates that could hand over a pipeline.
+    listed_pipelines: Option<u64>,
     /// Gates below and pipelines that need it.
     users: u32,
 }
@@ -54,8 +56,8 @@ pub(super) struct Gates {
     by_owner: BTreeMap<GateOwner, Ix>,
     /// Gates without a parent that could hand over a leaf, by its order.
     open_roots: BTreeSet<(u64, Ix)>,
-    /// Gates that could hand over a nested pipeline.
-    open_pipelines: BTreeSet<Ix>,
+    /// Gates that could hand over a nested pipeline, by its order.
+    open_pipelines: BTreeSet<(u64, Ix)>,
 }
 
 impl Gates {
@@ -78,6 +80,7 @@ impl Gates {
             pipelines: Line::default(),
             ready: BTreeSet::new(),
             listed: None,
+            listed_pipelines: None,
             users: 0,
         };
         let ix = self.gates.insert(gate);
@@ -148,7 +151,7 @@ impl Gates {
 
     /// The next run that may pass: a nested pipeline first (it only makes work), then the oldest ready leaf.
     pub fn next(&self) -> Option<RunIx> {
-        if let Some(ix) = self.open_pipelines.first() {
+        if let Some((_, ix)) = self.open_pipelines.first() {
             return self.gates[*ix].pipelines.first();
         }
         let (_, mut ix) = *self.open_roots.first()?;
@@ -186,14 +189,14 @@ impl Gates {
         let own = gate.leaves.first().map(|run| runs[run].order);
         let below = gate.ready.first().map(|(order, _)| *order);
         let listing = if open { own.into_iter().chain(below).min() } else { None };
-        let pipelines = open && gate.pipelines.len() > 0;
-        let (before, parent) = (gate.listed, gate.parent);
-        self.gates[ix].listed = listing;
-        if pipelines {
-            self.open_pipelines.insert(ix);
-        } else {
-            self.open_pipelines.remove(&ix);
+        let pipelines = gate.pipelines.first().filter(|_| open).map(|run| runs[run].order);
+        let (before, pipelines_before, parent) = (gate.listed, gate.listed_pipelines, gate.parent);
+        if pipelines_before != pipelines {
+            pipelines_before.map(|order| self.open_pipelines.remove(&(order, ix)));
+            pipelines.map(|order| self.open_pipelines.insert((order, ix)));
+            self.gates[ix].listed_pipelines = pipelines;
         }
+        self.gates[ix].listed = listing;
         if before == listing {
             return;
         }

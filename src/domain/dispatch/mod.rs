@@ -9,6 +9,7 @@ mod decide;
 pub mod event;
 mod explain;
 mod gates;
+pub mod history;
 mod invariants;
 pub mod observation;
 mod outbox;

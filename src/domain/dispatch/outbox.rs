@@ -2,7 +2,7 @@
 
 use super::state::State;
 use super::status::Status;
-use crate::domain::ids::{AgentName, Attempt, AttemptName};
+use crate::domain::ids::{AgentName, Attempt, AttemptName, RunId};
 
 /// Something owed for one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,12 +13,13 @@ pub enum Owed {
     Stop(AttemptName),
 }
 
-/// Everything that is owed to an agent, in a fixed order. Delivering it again is harmless.
+/// Everything that is owed to an agent, by run id. Delivering it again is harmless.
 pub fn outbox(state: &State, agent: &AgentName) -> Vec<Owed> {
     let Some(agent) = state.queues.agent_of.get(agent).copied() else { return Vec::new() };
-    let of_agent = state.runs.iter().map(|(_, run)| run).filter(|run| state.queues.queues[run.queue].agent == agent);
+    let of_agent = state.owed.range((agent, RunId(uuid::Uuid::nil()))..=(agent, RunId(uuid::Uuid::max())));
     of_agent
-        .filter_map(|run| {
+        .filter_map(|(_, id)| {
+            let run = &state.runs[state.runs.find(*id)?];
             let name = AttemptName { run: run.id, attempt: Attempt(run.attempt) };
             match run.status {
                 Status::Scheduled => Some(Owed::Launch(name)),

@@ -8,7 +8,7 @@ use crate::domain::ids::Attempt;
 use crate::domain::spec::OnRemove;
 use crate::domain::time::Timestamp;
 
-/// Most operations handed over in one pass, so that a raised limit cannot hold up the loop; the rest follows in the
+/// Most operations that one pass lets through gates, and most that it hands over, so that a raised limit cannot hold up the loop; the rest follows in the
 /// next pass, which is due at once.
 pub const PASS_CHUNK: usize = 1024;
 
@@ -20,15 +20,26 @@ pub fn schedule(state: &mut State, now: Timestamp) -> (Vec<Event>, bool) {
         state.apply(now, &event);
         events.push(event);
     };
-    while let Some((until, run)) = state.retries.first().copied()
+    let mut readied = 0;
+    while readied < PASS_CHUNK
+        && let Some((until, run)) = state.retries.first().copied()
         && until <= now
     {
         emit(state, Event::RunQueued { run });
+        readied += 1;
     }
-    for event in empty_queues(state, now) {
-        emit(state, event);
+    // Again and again, because what is empty now may have been the last that something else waited for.
+    loop {
+        let emptied = empty_queues(state, now);
+        if emptied.is_empty() {
+            break;
+        }
+        emptied.into_iter().for_each(|event| emit(state, event));
     }
-    while let Some(ix) = state.gates.next() {
+    while readied < PASS_CHUNK
+        && let Some(ix) = state.gates.next()
+    {
+        readied += 1;
         let (run, pipeline) = (state.runs[ix].id, state.runs[ix].pipeline.is_some());
         emit(state, Event::RunQueued { run });
         if pipeline {
@@ -47,7 +58,7 @@ pub fn schedule(state: &mut State, now: Timestamp) -> (Vec<Event>, bool) {
     if cfg!(debug_assertions) && cfg!(test) {
         state.check();
     }
-    (events, handed_over == PASS_CHUNK)
+    (events, handed_over == PASS_CHUNK || readied == PASS_CHUNK)
 }
 
 /// When the next thing is due by itself, if anything is.
@@ -69,9 +80,15 @@ fn empty_queues(state: &State, now: Timestamp) -> Vec<Event> {
                 }
                 let waits =
                     |status| matches!(status, Status::Created | Status::Compiled | Status::Queued | Status::Retrying);
-                let waiting =
-                    || state.runs.iter().filter(|(_, run)| run.queue == ix && waits(run.status)).map(|(_, run)| run.id);
+                let waiting = || {
+                    let all = state.runs.iter().map(|(_, run)| run);
+                    let mut waiting: Vec<_> = all.filter(|run| run.queue == ix && waits(run.status)).collect();
+                    waiting.sort_by_key(|run| run.order);
+                    waiting.into_iter().map(|run| run.id)
+                };
                 match state.on_remove(name) {
+                    // Only operations with a slot are left: nothing to look for.
+                    _ if left == state.queues.queues[ix].used => {}
                     OnRemove::Drain => {}
                     OnRemove::MoveTo(to) => {
                         let open = state.queues.queue_of.get(&to).is_some_and(|to| !state.queues.queues[*to].removed);

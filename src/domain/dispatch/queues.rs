@@ -4,7 +4,7 @@
 //! limits go; a full ancestor parks itself, never its children. Operations of one queue that ask for exactly the same
 //! share a line (a *shape*): when the first of a line does not fit, none of it does.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::shapes::{Ceiling, Dims, Request, Shortage, Used};
@@ -30,10 +30,22 @@ pub(super) struct Agent {
     pub removed: bool,
     pub last_served: u64,
     /// Highest priority first.
-    pub levels: BTreeMap<std::cmp::Reverse<Priority>, Level>,
+    pub levels: BTreeMap<Rank, Level>,
+    /// Levels with a ready queue: those within their budget.
+    within: BTreeSet<Rank>,
+    /// Levels with a ready queue: those that would be lent what others do not use.
+    beyond: BTreeSet<Rank>,
     /// Whether the last look at it found nothing that fits its capacity; cleared when that may have changed.
     parked: bool,
+    /// Under which key it stands among the open agents.
+    listed: Option<AgentKey>,
 }
+
+/// A priority, highest first.
+pub(super) type Rank = Reverse<Priority>;
+
+/// The order of open agents: highest ready level first, then least recently served, then by name.
+type AgentKey = (Rank, u64, AgentName, Ix);
 
 /// The queues of one priority on one agent.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +64,8 @@ struct ReadyKey {
     last_served: u64,
     name: QueueName,
     queue: Ix,
+    /// The level in whose set it stands.
+    level: Rank,
 }
 
 impl Ord for ReadyKey {
@@ -133,6 +147,8 @@ pub(super) struct Queues {
     pub shapes: Slab<Shape>,
     /// How many operations have been handed over, ever.
     pub served: u64,
+    /// Agents that could hand over an operation now.
+    open: BTreeSet<AgentKey>,
 }
 
 impl Queues {
@@ -140,16 +156,17 @@ impl Queues {
         self.limits = limits;
         for agent in self.agent_of.values().copied().collect::<Vec<_>>() {
             self.set_budgets(agent);
+            self.refresh_agent(agent);
         }
     }
 
-    pub fn set_agent(&mut self, runs: &Table, name: &AgentName, policy: AgentPolicy) {
+    /// Sets an agent's policy; [`Queues::rebuild`] must follow.
+    pub fn set_agent(&mut self, name: &AgentName, policy: AgentPolicy) {
         let capacity = Ceiling::of(&mut self.dims, &policy.capacity);
         match self.agent_of.get(name) {
             Some(ix) => {
                 let agent = &mut self.agents[*ix];
                 (agent.policy, agent.capacity, agent.removed) = (policy, capacity, false);
-                self.rebuild(runs, self.agent_of[name]);
             }
             None => {
                 let agent = Agent {
@@ -162,7 +179,10 @@ impl Queues {
                     removed: false,
                     last_served: 0,
                     levels: BTreeMap::new(),
+                    within: BTreeSet::new(),
+                    beyond: BTreeSet::new(),
                     parked: false,
+                    listed: None,
                 };
                 let ix = self.agents.insert(agent);
                 self.agent_of.insert(name.clone(), ix);
@@ -170,8 +190,8 @@ impl Queues {
         }
     }
 
-    /// Sets a queue's policy; its agent is known.
-    pub fn set_queue(&mut self, runs: &Table, name: &QueueName, policy: QueuePolicy) {
+    /// Sets a queue's policy; its agent is known, and [`Queues::rebuild`] of it must follow.
+    pub fn set_queue(&mut self, name: &QueueName, policy: QueuePolicy) {
         let agent = self.agent_of[&name.agent];
         let quota = Ceiling::of(&mut self.dims, &policy.quota);
         match self.queue_of.get(name) {
@@ -199,7 +219,6 @@ impl Queues {
                 self.queue_of.insert(name.clone(), ix);
             }
         }
-        self.rebuild(runs, agent);
     }
 
     pub fn remove_queue(&mut self, ix: Ix) {
@@ -208,24 +227,34 @@ impl Queues {
         let queue = self.queues.remove(ix);
         self.queue_of.remove(&queue.name);
         self.set_budgets(agent);
+        self.refresh_agent(agent);
     }
 
     pub fn remove_agent(&mut self, ix: Ix) {
+        self.close(ix);
         let agent = self.agents.remove(ix);
         self.agent_of.remove(&agent.name);
     }
 
-    pub fn rename(&mut self, runs: &Table, old: &QueueName, new: &QueueName) {
-        if let Some(ix) = self.queue_of.remove(old) {
-            self.unlist(ix);
+    /// Gives queues new names, all at once so that names may be swapped; [`Queues::rebuild`] must follow. `false`, and
+    /// nothing has happened, when two would have the same name (one that is still being removed keeps its name).
+    pub fn rename(&mut self, renamed: &BTreeMap<QueueName, QueueName>) -> bool {
+        let news: BTreeSet<&QueueName> = renamed.values().collect();
+        let taken = |new: &&QueueName| self.queue_of.contains_key(*new) && !renamed.contains_key(*new);
+        if news.len() < renamed.len() || news.iter().any(taken) {
+            return false;
+        }
+        let moved: Vec<_> = renamed.iter().filter_map(|(old, new)| Some((self.queue_of.remove(old)?, new))).collect();
+        for (ix, new) in moved {
             self.queues[ix].name = new.clone();
             self.queue_of.insert(new.clone(), ix);
-            self.list(runs, ix);
         }
+        true
     }
 
     /// Works out anew what follows from the policies of an agent and its queues.
-    fn rebuild(&mut self, runs: &Table, agent: Ix) {
+    pub fn rebuild(&mut self, runs: &Table, agent: &AgentName) {
+        let Some(agent) = self.agent_of.get(agent).copied() else { return };
         let queues: Vec<Ix> = self.queues.iter().filter(|(_, queue)| queue.agent == agent).map(|(ix, _)| ix).collect();
         for ix in &queues {
             self.unlist(*ix);
@@ -237,20 +266,23 @@ impl Queues {
         let mut levels: BTreeMap<_, Level> = BTreeMap::new();
         for ix in &queues {
             let queue = &self.queues[*ix];
-            levels.entry(std::cmp::Reverse(queue.policy.priority)).or_default().used += queue.used;
+            levels.entry(Reverse(queue.policy.priority)).or_default().used += queue.used;
         }
         self.agents[agent].levels = levels;
+        self.agents[agent].within.clear();
+        self.agents[agent].beyond.clear();
         self.set_budgets(agent);
         for ix in queues {
-            self.list(runs, ix);
+            self.list(ix);
         }
+        self.refresh_agent(agent);
     }
 
     /// Divides the agent's cap among its levels.
     fn set_budgets(&mut self, agent: Ix) {
-        let mut demands: BTreeMap<std::cmp::Reverse<Priority>, Option<u64>> = BTreeMap::new();
+        let mut demands: BTreeMap<Rank, Option<u64>> = BTreeMap::new();
         for (_, queue) in self.queues.iter().filter(|(_, queue)| queue.agent == agent) {
-            let sum = demands.entry(std::cmp::Reverse(queue.policy.priority)).or_insert(Some(0));
+            let sum = demands.entry(Reverse(queue.policy.priority)).or_insert(Some(0));
             *sum = match (*sum, queue.policy.concurrency) {
                 (Some(sum), Limit::At(n)) => Some(sum + u64::from(n)),
                 _ => None,
@@ -264,8 +296,10 @@ impl Queues {
         };
         let shares = budgets(self.limits.sharing, cap, &levels);
         let agent = &mut self.agents[agent];
+        agent.levels.retain(|rank, _| demands.contains_key(rank));
         for (level, budget) in demands.keys().zip(shares) {
             agent.levels.entry(*level).or_default().budget = budget;
+            agent.sort_level(*level);
         }
         agent.parked = false;
     }
@@ -311,7 +345,8 @@ impl Queues {
         self.shapes[shape].line.push(runs, run);
         self.queues[queue].waiting += 1;
         self.list_shape(runs, queue, shape);
-        self.relist(runs, queue);
+        self.list(queue);
+        self.refresh_agent(self.queues[queue].agent);
     }
 
     /// A run leaves its line, from wherever it stands.
@@ -320,14 +355,14 @@ impl Queues {
         self.shapes[shape].line.remove(runs, run);
         self.queues[queue].waiting -= 1;
         self.list_shape(runs, queue, shape);
-        self.relist(runs, queue);
+        self.list(queue);
+        self.refresh_agent(self.queues[queue].agent);
     }
 
     /// A run that has left its line takes its slot.
     pub fn take_slot(&mut self, runs: &Table, run: RunIx) {
         self.served += 1;
         let (ix, shape) = (runs[run].queue, runs[run].shape);
-        self.unlist(ix);
         let request = &self.shapes[shape].request;
         let queue = &mut self.queues[ix];
         let agent = &mut self.agents[queue.agent];
@@ -337,14 +372,17 @@ impl Queues {
         self.used += 1;
         queue.used_of.add(request);
         agent.used_of.add(request);
-        agent.levels.entry(std::cmp::Reverse(queue.policy.priority)).or_default().used += 1;
-        self.list(runs, ix);
+        let rank = Reverse(queue.policy.priority);
+        agent.levels.entry(rank).or_default().used += 1;
+        agent.sort_level(rank);
+        let agent = queue.agent;
+        self.list(ix);
+        self.refresh_agent(agent);
     }
 
     /// A run gives its slot back.
     pub fn free_slot(&mut self, runs: &Table, run: RunIx) {
         let (ix, shape) = (runs[run].queue, runs[run].shape);
-        self.unlist(ix);
         let request = &self.shapes[shape].request;
         let queue = &mut self.queues[ix];
         let agent = &mut self.agents[queue.agent];
@@ -353,14 +391,19 @@ impl Queues {
         self.used -= 1;
         queue.used_of.sub(request);
         agent.used_of.sub(request);
-        agent.levels.entry(std::cmp::Reverse(queue.policy.priority)).or_default().used -= 1;
+        let rank = Reverse(queue.policy.priority);
+        agent.levels.entry(rank).or_default().used -= 1;
+        agent.sort_level(rank);
         agent.parked = false;
-        self.list(runs, ix);
+        let agent = queue.agent;
+        self.list(ix);
+        self.refresh_agent(agent);
     }
 
     pub fn set_up(&mut self, agent: &AgentName, up: bool) {
-        if let Some(ix) = self.agent_of.get(agent) {
-            self.agents[*ix].up = up;
+        if let Some(ix) = self.agent_of.get(agent).copied() {
+            self.agents[ix].up = up;
+            self.refresh_agent(ix);
         }
     }
 
@@ -369,31 +412,49 @@ impl Queues {
         if !self.limits.concurrency.admits(self.used) {
             return None;
         }
-        let mut open: Vec<Ix> =
-            self.agent_of.values().copied().filter(|ix| self.agent_open(&self.agents[*ix])).collect();
-        open.sort_by_key(|ix| (self.agents[*ix].top(), self.agents[*ix].last_served));
-        for ix in open {
+        while let Some((_, _, _, ix)) = self.open.first() {
+            let ix = *ix;
             if let Some(run) = self.next_of_agent(runs, ix) {
                 return Some(run);
             }
             self.agents[ix].parked = true;
+            self.refresh_agent(ix);
         }
         None
     }
 
-    fn agent_open(&self, agent: &Agent) -> bool {
-        agent.up && !agent.parked && agent.policy.concurrency.admits(agent.used) && agent.top().is_some()
+    /// Puts an agent among the open ones if and only if it could hand over an operation now.
+    fn refresh_agent(&mut self, ix: Ix) {
+        let agent = &self.agents[ix];
+        let open = agent.up && !agent.parked && agent.policy.concurrency.admits(agent.used);
+        let top = if open { agent.top() } else { None };
+        match (&agent.listed, top) {
+            (None, None) => return,
+            (Some((rank, served, ..)), Some(top)) if *rank == top && *served == agent.last_served => return,
+            _ => {}
+        }
+        self.close(ix);
+        if let Some(top) = top {
+            let agent = &mut self.agents[ix];
+            let key = (top, agent.last_served, agent.name.clone(), ix);
+            agent.listed = Some(key.clone());
+            self.open.insert(key);
+        }
+    }
+
+    fn close(&mut self, ix: Ix) {
+        if let Some(key) = self.agents[ix].listed.take() {
+            self.open.remove(&key);
+        }
     }
 
     /// Levels within their budget come first, then the others, which are lent what is unused; each time the highest first.
     fn next_of_agent(&self, runs: &Table, agent: Ix) -> Option<RunIx> {
         let agent = &self.agents[agent];
-        let within = |level: &&Level| u64::from(level.used) < level.budget;
-        let first = agent.levels.values().filter(within);
-        let then = agent.levels.values().filter(|level| !within(level));
-        first.chain(then).flat_map(|level| &level.ready).find_map(|key| {
+        let ranks = agent.within.iter().chain(&agent.beyond);
+        ranks.flat_map(|rank| &agent.levels[rank].ready).find_map(|key| {
             let queue = &self.queues[key.queue];
-            self.fitting_line(queue, |request| agent.capacity.shortage(&agent.used_of, request).is_none())
+            self.fitting_line(queue, |request| agent.has_room(request))
                 .and_then(|shape| self.shapes[shape].line.first())
                 .inspect(|run| debug_assert!(runs[*run].queue == key.queue))
         })
@@ -451,47 +512,75 @@ impl Queues {
         }
     }
 
-    fn relist(&mut self, runs: &Table, queue: Ix) {
-        self.unlist(queue);
-        self.list(runs, queue);
-    }
-
-    /// Puts the queue into the set of its level if and only if it could hand over an operation now.
-    fn list(&mut self, _runs: &Table, ix: Ix) {
+    /// Puts the queue into the set of its level if and only if it could hand over an operation now. The agent's own
+    /// place is refreshed by the caller, once for all that one event does.
+    fn list(&mut self, ix: Ix) {
         let queue = &self.queues[ix];
-        let open = !queue.policy.hold && queue.policy.concurrency.admits(queue.used);
-        if !open || self.fitting_line(queue, |_| true).is_none() {
-            return;
+        let open = !queue.policy.hold
+            && queue.policy.concurrency.admits(queue.used)
+            && self.fitting_line(queue, |_| true).is_some();
+        let agent = &self.agents[queue.agent];
+        // A parked agent wakes for what it has room for, not for one more that it cannot take.
+        if open && agent.parked && self.fitting_line(queue, |request| agent.has_room(request)).is_some() {
+            self.agents[queue.agent].parked = false;
         }
-        let key = ReadyKey {
-            used: queue.used,
-            weight: queue.policy.weight.max(1),
-            last_served: queue.last_served,
-            name: queue.name.clone(),
-            queue: ix,
-        };
-        let queue = &mut self.queues[ix];
-        let agent = &mut self.agents[queue.agent];
-        agent.levels.entry(std::cmp::Reverse(queue.policy.priority)).or_default().ready.insert(key.clone());
-        agent.parked = false;
-        queue.listed = Some(key);
+        match &queue.listed {
+            None if !open => return,
+            Some(key) if open && key.used == queue.used && key.last_served == queue.last_served => return,
+            _ => {}
+        }
+        self.unlist(ix);
+        if open {
+            let queue = &mut self.queues[ix];
+            let key = ReadyKey {
+                used: queue.used,
+                weight: queue.policy.weight.max(1),
+                last_served: queue.last_served,
+                name: queue.name.clone(),
+                queue: ix,
+                level: Reverse(queue.policy.priority),
+            };
+            queue.listed = Some(key.clone());
+            let agent = &mut self.agents[queue.agent];
+            let rank = key.level;
+            agent.levels.entry(rank).or_default().ready.insert(key);
+            agent.sort_level(rank);
+        }
     }
 
     fn unlist(&mut self, ix: Ix) {
         let queue = &mut self.queues[ix];
         if let Some(key) = queue.listed.take() {
             let agent = &mut self.agents[queue.agent];
-            // A queue whose priority changes stands in the set of its old level, which is found by looking.
-            agent.levels.values_mut().for_each(|level| {
+            if let Some(level) = agent.levels.get_mut(&key.level) {
                 level.ready.remove(&key);
-            });
+            }
+            agent.sort_level(key.level);
         }
     }
 }
 
 impl Agent {
     /// The highest level with a queue that could hand over an operation.
-    fn top(&self) -> Option<std::cmp::Reverse<Priority>> {
-        self.levels.iter().find(|(_, level)| !level.ready.is_empty()).map(|(priority, _)| *priority)
+    fn top(&self) -> Option<Rank> {
+        self.within.first().into_iter().chain(self.beyond.first()).min().copied()
+    }
+
+    /// Whether its capacity has room for a request now.
+    fn has_room(&self, request: &Request) -> bool {
+        self.capacity.shortage(&self.used_of, request).is_none()
+    }
+
+    /// Puts a level among those within their budget or beyond it if and only if it has a ready queue.
+    fn sort_level(&mut self, rank: Rank) {
+        let place = self.levels.get(&rank).filter(|level| !level.ready.is_empty());
+        let within = place.map(|level| u64::from(level.used) < level.budget);
+        for (set, wanted) in [(&mut self.within, Some(true)), (&mut self.beyond, Some(false))] {
+            if within == wanted {
+                set.insert(rank);
+            } else {
+                set.remove(&rank);
+            }
+        }
     }
 }

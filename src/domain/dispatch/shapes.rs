@@ -28,6 +28,11 @@ impl Dims {
         dim
     }
 
+    /// All names, in their order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     pub fn name(&self, dim: Dim) -> &str {
         &self.names[dim as usize]
     }
@@ -48,7 +53,8 @@ impl Dims {
 
     pub fn resources(&self, used: &Used) -> Resources {
         let named = used.0.iter().enumerate().filter(|(_, amount)| **amount > 0);
-        Resources(named.map(|(dim, n)| (self.names[dim].clone(), Quantity::from_millis(*n))).collect())
+        let amount = |n: &u128| Quantity::from_millis(u64::try_from(*n).unwrap_or(u64::MAX));
+        Resources(named.map(|(dim, n)| (self.names[dim].clone(), amount(n))).collect())
     }
 }
 
@@ -56,12 +62,12 @@ impl Dims {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Request(pub Box<[(Dim, u64)]>);
 
-/// What running operations ask together.
+/// What running operations ask together; wide enough that no number of requests can overflow it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Used(Vec<u64>);
+pub(super) struct Used(Vec<u128>);
 
 impl Used {
-    pub fn get(&self, dim: Dim) -> u64 {
+    pub fn get(&self, dim: Dim) -> u128 {
         self.0.get(dim as usize).copied().unwrap_or(0)
     }
 
@@ -70,14 +76,13 @@ impl Used {
             if self.0.len() <= *dim as usize {
                 self.0.resize(*dim as usize + 1, 0);
             }
-            let used = &mut self.0[*dim as usize];
-            *used = used.saturating_add(*amount);
+            self.0[*dim as usize] += u128::from(*amount);
         }
     }
 
     pub fn sub(&mut self, request: &Request) {
         for (dim, amount) in &request.0 {
-            self.0[*dim as usize] -= amount;
+            self.0[*dim as usize] -= u128::from(*amount);
         }
     }
 }
@@ -108,7 +113,8 @@ impl Ceiling {
     /// What stands in the way of the request beside what is used, if anything.
     pub fn shortage(&self, used: &Used, request: &Request) -> Option<Shortage> {
         request.0.iter().find_map(|(dim, need)| {
-            let have = self.0.get(dim)?.saturating_sub(used.get(*dim));
+            let free = u128::from(*self.0.get(dim)?).saturating_sub(used.get(*dim));
+            let have = u64::try_from(free).unwrap_or(u64::MAX);
             (*need > have).then_some(Shortage { dim: *dim, need: *need, have })
         })
     }

@@ -24,6 +24,8 @@ pub struct Snapshot {
     limits: OrganizationLimits,
     served: u64,
     order: u64,
+    /// Names of resources in the order of their first appearance.
+    resources: Vec<String>,
     agents: Vec<(AgentName, AgentPolicy, u64, bool)>,
     queues: Vec<(QueueName, QueuePolicy, u64, bool)>,
     projects: BTreeMap<ProjectName, ProjectPolicy>,
@@ -69,23 +71,28 @@ struct RunSnapshot {
 /// Takes the state down.
 pub fn take(state: &State) -> Snapshot {
     let queues = &state.queues;
-    let mut gates: Vec<(u32, usize)> =
-        state.gates.iter().map(|(ix, _)| (ix, state.gates.chain(ix, false).len())).collect();
-    gates.sort_by_key(|(ix, depth)| (*depth, *ix));
-    let place: BTreeMap<u32, usize> = gates.iter().enumerate().map(|(i, (ix, _))| (*ix, i)).collect();
+    // Sorted by what things are and never by where they lie: equal states have equal snapshots.
+    let mut gates: Vec<u32> = state.gates.iter().map(|(ix, _)| ix).collect();
+    gates.sort_by_key(|ix| (state.gates.chain(*ix, false).len(), state.gates[*ix].owner.clone()));
+    let place: BTreeMap<u32, usize> = gates.iter().enumerate().map(|(i, ix)| (*ix, i)).collect();
+    let mut runs: Vec<&Run> = state.runs.iter().map(|(_, run)| run).collect();
+    runs.sort_by_key(|run| run.order);
     Snapshot {
         limits: queues.limits,
         served: queues.served,
         order: state.order,
+        resources: queues.dims.names().to_vec(),
         agents: queues
-            .agents
-            .iter()
-            .map(|(_, a)| (a.name.clone(), a.policy.clone(), a.last_served, a.removed))
+            .agent_of
+            .values()
+            .map(|ix| &queues.agents[*ix])
+            .map(|a| (a.name.clone(), a.policy.clone(), a.last_served, a.removed))
             .collect(),
         queues: queues
-            .queues
-            .iter()
-            .map(|(_, q)| (q.name.clone(), q.policy.clone(), q.last_served, q.removed))
+            .queue_of
+            .values()
+            .map(|ix| &queues.queues[*ix])
+            .map(|q| (q.name.clone(), q.policy.clone(), q.last_served, q.removed))
             .collect(),
         projects: state.projects.clone(),
         cursors: state.cursors.clone(),
@@ -93,7 +100,7 @@ pub fn take(state: &State) -> Snapshot {
         applied: state.applied.clone(),
         gates: gates
             .iter()
-            .map(|(ix, _)| {
+            .map(|ix| {
                 let gate = &state.gates[*ix];
                 let owner = match gate.owner.clone() {
                     GateOwner::Project(project) => GateOwnerSnapshot::Project(project),
@@ -104,10 +111,9 @@ pub fn take(state: &State) -> Snapshot {
                 GateSnapshot { owner, limit: gate.limit, parent: gate.parent.map(|parent| place[&parent]) }
             })
             .collect(),
-        runs: state
-            .runs
-            .iter()
-            .map(|(_, run)| RunSnapshot {
+        runs: runs
+            .into_iter()
+            .map(|run| RunSnapshot {
                 id: run.id,
                 status: run.status,
                 order: run.order,
@@ -130,35 +136,37 @@ pub fn restore(snapshot: Snapshot) -> State {
     let mut state = State { projects: snapshot.projects, cursors: snapshot.cursors, ..State::default() };
     (state.applied, state.order) = (snapshot.applied, snapshot.order);
     state.queues.set_limits(snapshot.limits);
+    snapshot.resources.iter().for_each(|name| _ = state.queues.dims.intern(name));
     for (name, policy, _, _) in &snapshot.agents {
-        state.queues.set_agent(&state.runs, name, policy.clone());
+        state.queues.set_agent(name, policy.clone());
     }
     for (name, policy, _, _) in &snapshot.queues {
-        state.queues.set_queue(&state.runs, name, policy.clone());
+        state.queues.set_queue(name, policy.clone());
     }
     let gates = restore_gates(&mut state, snapshot.gates);
-    let mut runs = snapshot.runs;
-    runs.sort_by_key(|run| run.order);
-    for run in runs {
+    for run in snapshot.runs {
         restore_run(&mut state, run, &gates);
     }
     state.queues.served = snapshot.served;
-    for (name, _, last_served, removed) in snapshot.agents {
-        let agent = &mut state.queues.agents[state.queues.agent_of[&name]];
+    for (name, _, last_served, removed) in &snapshot.agents {
+        let (last_served, removed) = (*last_served, *removed);
+        let agent = &mut state.queues.agents[state.queues.agent_of[name]];
         (agent.last_served, agent.removed) = (last_served, removed);
         if removed {
-            state.draining.insert(Draining::Agent(name));
+            state.draining.insert(Draining::Agent(name.clone()));
         }
     }
-    for (name, policy, last_served, removed) in snapshot.queues {
+    for (name, _, last_served, removed) in snapshot.queues {
         let ix = state.queues.queue_of[&name];
-        state.queues.queues[ix].last_served = last_served;
-        // Setting the policy again lists the queue under its true turn.
-        state.queues.set_queue(&state.runs, &name, policy);
-        state.queues.queues[ix].removed = removed;
+        let queue = &mut state.queues.queues[ix];
+        (queue.last_served, queue.removed) = (last_served, removed);
         if removed {
             state.draining.insert(Draining::Queue(name));
         }
+    }
+    // Everything is known now: work out what follows, once for each agent.
+    for (name, ..) in &snapshot.agents {
+        state.queues.rebuild(&state.runs, name);
     }
     state.overrides = snapshot.overrides;
     snapshot.recent.into_iter().for_each(|id| state.recent.push(id));
@@ -206,6 +214,9 @@ fn restore_run(state: &mut State, stored: RunSnapshot, gates: &[u32]) {
         }
         (status, _) if status.holds_slot() && !pipeline => state.queues.take_slot(&state.runs, ix),
         _ => {}
+    }
+    if let Some(agent) = state.owed_at(ix) {
+        state.owed.insert((agent, stored.id));
     }
     if let Some(gate) = gate.filter(|_| passed) {
         state.gates.enter(&state.runs, gate, pipeline);

@@ -29,6 +29,8 @@ pub struct State {
     pub(super) retry_at: BTreeMap<RunId, Timestamp>,
     /// Queues and agents that are being removed.
     pub(super) draining: BTreeSet<Draining>,
+    /// Runs for whose attempt something is owed to their agent.
+    pub(super) owed: BTreeSet<(Ix, RunId)>,
     pub(super) recent: Recent,
     /// The last place given in any line.
     pub(super) order: u64,
@@ -39,6 +41,8 @@ pub struct State {
 pub struct Applied {
     /// The commit.
     pub commit: CommitId,
+    /// The commit that the policy is of: an earlier one while that of `commit` is not sound.
+    pub policy: CommitId,
     /// Its subject line.
     pub subject: String,
     /// The plan that was carried out.
@@ -62,12 +66,18 @@ impl State {
             Event::QueueChanged { queue, policy, by } => {
                 if let Some(ix) = self.queues.queue_of.get(queue) {
                     let declared = self.queues.queues[*ix].policy.clone();
-                    self.overrides.entry(queue.clone()).or_insert((declared, String::new())).1 = by.clone();
-                    self.queues.set_queue(&self.runs, queue, policy.clone());
+                    let entry = self.overrides.entry(queue.clone()).or_insert((declared, String::new()));
+                    entry.1 = by.clone();
+                    if entry.0 == *policy {
+                        self.overrides.remove(queue);
+                    }
+                    self.queues.set_queue(queue, policy.clone());
+                    self.queues.rebuild(&self.runs, &queue.agent);
                 }
             }
             Event::QueueGone { queue } => {
                 self.draining.remove(&Draining::Queue(queue.clone()));
+                self.overrides.remove(queue);
                 if let Some(ix) = self.queues.queue_of.get(queue) {
                     self.queues.remove_queue(*ix);
                 }
@@ -105,11 +115,27 @@ impl State {
         let ix = self.runs.find(run);
         debug_assert!(ix.is_some(), "an event names the unfinished run {run}");
         if let Some(ix) = ix {
+            let before = self.owed_at(ix);
             apply(self, ix);
+            // A run that ended may have left its place to nobody, but never to another run within one event.
+            let after = self.runs.find(run).and_then(|ix| self.owed_at(ix));
+            if before != after {
+                before.map(|agent| self.owed.remove(&(agent, run)));
+                after.map(|agent| self.owed.insert((agent, run)));
+            }
         }
     }
 
+    /// The agent to which something is owed for a run.
+    pub(super) fn owed_at(&self, ix: RunIx) -> Option<Ix> {
+        let run = &self.runs[ix];
+        let owed = matches!(run.status, Status::Scheduled | Status::Stopping);
+        owed.then(|| self.queues.queues[run.queue].agent)
+    }
+
     fn apply_revision(&mut self, at: Timestamp, revision: &RevisionApplied) {
+        let named = revision.queues.keys().chain(revision.renamed.keys()).map(|queue| &queue.agent);
+        let mut touched: BTreeSet<AgentName> = revision.agents.keys().chain(named).cloned().collect();
         if let Some(limits) = revision.organization {
             self.queues.set_limits(limits);
         }
@@ -126,14 +152,11 @@ impl State {
                 None => self.projects.remove(name),
             };
         }
-        for (old, new) in &revision.renamed {
-            self.queues.rename(&self.runs, old, new);
-        }
         for (name, policy) in &revision.agents {
             match policy {
                 Some(policy) => {
                     self.draining.remove(&Draining::Agent(name.clone()));
-                    self.queues.set_agent(&self.runs, name, policy.clone());
+                    self.queues.set_agent(name, policy.clone());
                 }
                 None => {
                     if let Some(ix) = self.queues.agent_of.get(name) {
@@ -146,30 +169,46 @@ impl State {
         // Every applied commit heals what was changed behind its back.
         for (queue, (declared, _)) in std::mem::take(&mut self.overrides) {
             if self.queues.queue_of.get(&queue).is_some_and(|ix| !self.queues.queues[*ix].removed) {
-                self.queues.set_queue(&self.runs, &queue, declared);
+                self.queues.set_queue(&queue, declared);
+                touched.insert(queue.agent);
             }
+        }
+        if self.queues.rename(&revision.renamed) {
+            revision.renamed.keys().for_each(|old| _ = self.draining.remove(&Draining::Queue(old.clone())));
+        } else {
+            // The old name's runs follow once the new name's queue can have them.
+            revision.renamed.iter().for_each(|(old, new)| self.retire(old, Some(OnRemove::MoveTo(new.clone()))));
         }
         for (name, policy) in &revision.queues {
             match policy {
                 Some(policy) => {
                     self.draining.remove(&Draining::Queue(name.clone()));
-                    self.queues.set_queue(&self.runs, name, policy.clone());
+                    self.queues.set_queue(name, policy.clone());
                 }
-                None => {
-                    if let Some(ix) = self.queues.queue_of.get(name) {
-                        self.queues.queues[*ix].removed = true;
-                        self.draining.insert(Draining::Queue(name.clone()));
-                    }
-                }
+                None => self.retire(name, None),
             }
+        }
+        for agent in touched {
+            self.queues.rebuild(&self.runs, &agent);
         }
         self.cursors.extend(revision.cursors.iter().map(|(name, cursor)| (name.clone(), cursor.clone())));
         self.applied = Some(Applied {
             commit: revision.commit.clone(),
+            policy: revision.policy.clone(),
             subject: revision.subject.clone(),
             plan: revision.plan,
             at,
         });
+    }
+
+    /// A queue takes no more and finishes what it has, or hands it on.
+    fn retire(&mut self, name: &QueueName, on_remove: Option<OnRemove>) {
+        if let Some(ix) = self.queues.queue_of.get(name) {
+            let queue = &mut self.queues.queues[*ix];
+            queue.removed = true;
+            queue.policy.on_remove = on_remove.unwrap_or_else(|| queue.policy.on_remove.clone());
+            self.draining.insert(Draining::Queue(name.clone()));
+        }
     }
 
     fn create(&mut self, new: &NewRun) {

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::extras::{Build, Environment, Hook, Init, Mount, ServiceRun, by_kind};
+use super::loose::{Amount, EntityName, Flag, Templated};
 use super::operation::{Cache, Plugins, Template, Termination};
 use crate::domain::quantity::Resources;
 
@@ -18,6 +19,7 @@ use crate::domain::quantity::Resources;
 pub struct Component {
     /// The version of the specification, 1.1; an inline component needs none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<super::Version>")]
     pub version: Option<f64>,
     /// Always `component`; an inline component needs none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,17 +27,18 @@ pub struct Component {
     pub kind: Option<String>,
     /// The name of the component; letters, digits, `-` and `_`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<EntityName>")]
     pub name: Option<String>,
     /// For people; changes nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// For people and queries; changes nothing. A list, or words with commas between.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "words")]
-    #[schemars(with = "Words")]
+    #[schemars(with = "Option<Words>")]
     pub tags: Vec<String>,
     /// Names of presets that are merged over it.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "words")]
-    #[schemars(with = "Words")]
+    #[schemars(with = "Option<Words>")]
     pub presets: Vec<String>,
     /// The queue of operations that name none: it throttles all who reference this component.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,36 +48,46 @@ pub struct Component {
     pub namespace: Option<String>,
     /// Whether a result of an equal earlier run may be taken.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Cache>>")]
     pub cache: Option<Cache>,
     /// Retries, timeout and clean-up.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Termination>>")]
     pub termination: Option<Termination>,
     /// Switches of what accompanies the run.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Plugins>>")]
     pub plugins: Option<Plugins>,
     /// An image to build first.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Build>>")]
     pub build: Option<Value>,
     /// What to start when the run has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Vec<Hook>>>")]
     pub hooks: Option<Value>,
     /// `false`: the run waits until somebody approves it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
     pub is_approved: Option<Value>,
     /// What one run costs, in the organization's unit; counts against the quota `cost`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Amount>")]
     pub cost: Option<Value>,
     /// Hints for uploads from the client.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Mount>>")]
     pub mount: Option<Value>,
     /// Marks it as a form to be filled in: it starts nothing by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
     /// What it must be given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<Vec<Io>>")]
     pub inputs: Vec<Io>,
     /// What it reports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<Vec<Io>>")]
     pub outputs: Vec<Io>,
     /// What to run.
     pub run: Run,
@@ -88,6 +101,17 @@ pub(super) enum Words {
     /// A list.
     List(Vec<String>),
     /// Words with commas between.
+    Text(String),
+}
+
+/// How a command line may be written: a list of texts, or one text.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code)] // read by the schema
+pub(super) enum Lines {
+    /// A list.
+    List(Vec<Value>),
+    /// One text.
     Text(String),
 }
 
@@ -120,12 +144,15 @@ pub struct Io {
     pub value: Option<Value>,
     /// Whether it may be left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
     pub is_optional: Option<bool>,
     /// Whether it takes a list of values of its type.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
     pub is_list: Option<bool>,
     /// Whether it is written as a flag on a command line; only for `bool`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
     pub is_flag: Option<bool>,
     /// How it is written on a command line, as a template.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -253,13 +280,27 @@ pub enum RunKind {
 }
 
 /// What to run. Only `job` is typed; any other kind keeps its fields as written.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Run {
     /// A container that ends.
     Job(Box<JobRun>),
     /// A kind that is recognised by its name.
     Other(OtherRun),
+}
+
+impl JsonSchema for Run {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Run".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let kinds =
+            [("job", generator.subschema_for::<JobRun>()), ("service", generator.subschema_for::<ServiceRun>())];
+        let others = [
+            "dag", "tfjob", "pytorchjob", "mpijob", "raycluster", "daskcluster", "notifier", "tuner", "cleaner",
+        ];
+        by_kind("What to run; `kind` decides the fields.", &others, &kinds)
+    }
 }
 
 impl Run {
@@ -303,27 +344,33 @@ pub struct JobRun {
     pub kind: String,
     /// Labels, node selector, tolerations and other pod settings.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Environment>>")]
     pub environment: Option<Value>,
     /// Names of connections to mount.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<Templated<Vec<String>>>")]
     pub connections: Vec<String>,
     /// Kubernetes volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<Templated<Vec<Value>>>")]
     pub volumes: Vec<Value>,
     /// What is prepared before the main container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<Templated<Vec<Init>>>")]
     pub init: Vec<Value>,
     /// Containers beside the main one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<Templated<Vec<Container>>>")]
     pub sidecars: Vec<Value>,
     /// The main container.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Container>>")]
     pub container: Option<Container>,
 }
 
-/// A container, with the field names of Kubernetes; fields not listed here are passed through.
+/// A container, with the fields of Kubernetes; those that are not needed here are passed through.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Container {
     /// Its name in the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -333,23 +380,74 @@ pub struct Container {
     pub image: Option<String>,
     /// The program and its first arguments; a text is a list of one.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "command")]
-    #[schemars(with = "Words", example = &["sh", "-c"])]
+    #[schemars(with = "Option<Lines>", example = &["sh", "-c"])]
     pub command: Vec<Value>,
     /// Further arguments; a text is split at white space after rendering.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Lines>")]
     pub args: Option<Value>,
     /// Environment variables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<Templated<Vec<EnvVar>>>")]
     pub env: Vec<EnvVar>,
     /// The directory to start in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
     /// What it asks for and what it may use at most.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<ResourceRequests>>")]
     pub resources: Option<ResourceRequests>,
-    /// Every other field of a Kubernetes container.
-    #[serde(flatten)]
-    pub other: IndexMap<String, Value>,
+    /// Environment variables from config maps and secrets; only in Kubernetes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env_from: Option<Value>,
+    /// Ports of the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ports: Option<Value>,
+    /// Where volumes are mounted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_mounts: Option<Value>,
+    /// Raw block devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_devices: Option<Value>,
+    /// How to see that it hangs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub liveness_probe: Option<Value>,
+    /// How to see that it is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readiness_probe: Option<Value>,
+    /// How to see that it has started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub startup_probe: Option<Value>,
+    /// What to do after its start and before its stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<Value>,
+    /// Where it writes its last words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub termination_message_path: Option<Value>,
+    /// Where its last words are taken from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub termination_message_policy: Option<Value>,
+    /// When the image is pulled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<Value>,
+    /// Security settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_context: Option<Value>,
+    /// Whether it has an input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<Value>,
+    /// Whether its input closes after the first use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdin_once: Option<Value>,
+    /// Whether it has a terminal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tty: Option<Value>,
+    /// What a change of its resources does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resize_policy: Option<Value>,
+    /// When it is restarted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<Value>,
 }
 
 /// Reads a command: a list, or a text that is a list of one.

@@ -4,7 +4,9 @@
 
 mod agent;
 mod component;
+pub mod extras;
 mod limit;
+pub mod loose;
 mod operation;
 mod organization;
 mod project;
@@ -15,7 +17,7 @@ pub use agent::{Agent, KubernetesTarget, LocalTarget, TargetSpec};
 pub use component::{Component, Container, EnvVar, Io, IoType, IoValidation, JobRun, ResourceRequests, Run, RunKind};
 pub use limit::{Limit, Priority};
 pub use operation::{
-    Cache, Operation, Param, ParamSpec, PatchStrategy, Plugins, Preset, Template, Termination, Trigger,
+    Cache, LONG_FORM, Operation, Param, ParamSpec, PatchStrategy, Plugins, Preset, Template, Termination, Trigger,
 };
 pub use organization::{FirstSync, Freeze, Organization, Removals, Sharing, SyncPolicy};
 pub use project::Project;

@@ -5,7 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Version;
 use super::component::{Component, Words, words};
+use super::extras::{AnyMap, AnySchedule, Build, Event, Hook, Join, Mount};
+use super::loose::{Amount, EntityName, Flag, Templated};
 
 /// An invocation of a component: a reference or an inline component, with its params.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -13,6 +16,7 @@ use super::component::{Component, Words, words};
 pub struct Operation {
     /// The version of the specification, 1.1; an inline operation needs none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Version>")]
     pub version: Option<f64>,
     /// Always `operation`; an inline operation and a preset need none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -20,17 +24,18 @@ pub struct Operation {
     pub kind: Option<String>,
     /// The name of the operation; letters, digits, `-` and `_`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<EntityName>")]
     pub name: Option<String>,
     /// For people; changes nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// For people and queries; changes nothing. A list, or words with commas between.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "words")]
-    #[schemars(with = "Words")]
+    #[schemars(with = "Option<Words>")]
     pub tags: Vec<String>,
     /// Names of presets that are merged over it, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "words")]
-    #[schemars(with = "Words")]
+    #[schemars(with = "Option<Words>")]
     pub presets: Vec<String>,
     /// The queue, `agent/queue`, or `queue` of the only agent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,51 +46,66 @@ pub struct Operation {
     pub namespace: Option<String>,
     /// Whether a result of an equal earlier run may be taken.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Cache>>")]
     pub cache: Option<Cache>,
     /// Retries, timeout and clean-up.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Termination>>")]
     pub termination: Option<Termination>,
     /// Switches of what accompanies the run.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Plugins>>")]
     pub plugins: Option<Plugins>,
     /// An image to build first.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Build>>")]
     pub build: Option<Value>,
     /// What to start when the run has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Vec<Hook>>>")]
     pub hooks: Option<Value>,
     /// `false`: the run waits until somebody approves it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
     pub is_approved: Option<Value>,
     /// What one run costs, in the organization's unit; counts against the quota `cost`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Amount>")]
     pub cost: Option<Value>,
     /// Hints for uploads from the client.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Mount>>")]
     pub mount: Option<Value>,
     /// Marks it as a form to be filled in: it starts nothing by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
     /// Values for the inputs of the component, by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    #[schemars(with = "Option<IndexMap<String, Param>>")]
     pub params: IndexMap<String, Param>,
     /// When it is started again and again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<AnySchedule>")]
     pub schedule: Option<Value>,
     /// Events of other operations that start it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Event>>")]
     pub events: Option<Value>,
     /// Many runs with different params.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<AnyMap>")]
     pub matrix: Option<Value>,
     /// Params made from the results of earlier runs.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Join>>")]
     pub joins: Option<Value>,
     /// Names of the operations of the same graph that come before it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Vec<String>>>")]
     pub dependencies: Option<Value>,
     /// What must have become of those.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Trigger>>")]
     pub trigger: Option<Trigger>,
     /// An expression that must be true.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,6 +137,7 @@ pub struct Operation {
     pub is_preset: Option<bool>,
     /// A partial `run` that is merged over the component's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<AnyMap>")]
     pub run_patch: Option<Value>,
 }
 
@@ -124,7 +145,7 @@ pub struct Operation {
 pub type Preset = Operation;
 
 /// A value for an input: the value itself, or the long form.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Param {
     /// The long form.
@@ -134,7 +155,21 @@ pub enum Param {
 }
 
 /// The keys of which one makes a mapping the long form of a param.
-const LONG_FORM: [&str; 6] = ["value", "ref", "contextOnly", "connection", "toInit", "toEnv"];
+pub const LONG_FORM: [&str; 6] = ["value", "ref", "contextOnly", "connection", "toInit", "toEnv"];
+
+impl JsonSchema for Param {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Param".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let long: Vec<Value> = LONG_FORM.iter().map(|key| serde_json::json!({ "required": [key] })).collect();
+        schemars::json_schema!({
+            "description": "A value for an input: the value itself, or the long form.",
+            "if": { "type": "object", "anyOf": long },
+            "then": generator.subschema_for::<ParamSpec>(),
+        })
+    }
+}
 
 impl<'de> Deserialize<'de> for Param {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -206,21 +241,27 @@ pub enum Trigger {
 pub struct Termination {
     /// How often a failed run is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<i64>>")]
     pub max_retries: Option<Value>,
     /// Seconds that a finished run's objects are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<i64>>")]
     pub ttl: Option<Value>,
     /// Seconds that one attempt may take.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<i64>>")]
     pub timeout: Option<Value>,
     /// When an idle service is shut down.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<AnyMap>")]
     pub culling: Option<Value>,
     /// How idleness is found out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<AnyMap>")]
     pub probe: Option<Value>,
     /// Kubernetes' own policy for failed pods.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<AnyMap>")]
     pub pod_failure_policy: Option<Value>,
 }
 
@@ -230,22 +271,91 @@ pub struct Termination {
 pub struct Cache {
     /// Switches it off.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
     pub disable: Option<bool>,
     /// Seconds that a result stays good.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<i64>>")]
     pub ttl: Option<i64>,
     /// The inputs that count.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Vec<String>>>")]
     pub io: Option<Vec<String>>,
     /// The sections that count.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Vec<String>>>")]
     pub sections: Option<Vec<String>>,
 }
 
-/// Switches of what accompanies the run; kept as written.
+/// Switches of what accompanies the run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Plugins(pub IndexMap<String, Value>);
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Plugins {
+    /// Whether the run is given a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
+    pub auth: Option<Value>,
+    /// Whether the Docker socket is mounted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
+    pub docker: Option<Value>,
+    /// Whether shared memory is mounted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
+    pub shm: Option<Value>,
+    /// Whether the container runs in tmux.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
+    pub tmux: Option<Value>,
+    /// Whether it is a sandbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
+    pub sandbox: Option<Value>,
+    /// Whether it is reached by ssh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
+    pub ssh: Option<Value>,
+    /// Whether the store of artifacts is mounted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
+    pub mount_artifacts_store: Option<Value>,
+    /// Whether artifacts are collected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
+    pub collect_artifacts: Option<Value>,
+    /// Whether logs are collected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
+    pub collect_logs: Option<Value>,
+    /// Whether the use of resources is recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
+    pub collect_resources: Option<Value>,
+    /// Whether statuses are reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
+    pub sync_statuses: Option<Value>,
+    /// Whether it is resumed by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
+    pub auto_resume: Option<Value>,
+    /// How much is logged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub log_level: Option<Value>,
+    /// Whether the address from outside is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
+    pub external_host: Option<Value>,
+    /// Settings of the sidecar.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<AnyMap>")]
+    pub sidecar: Option<Value>,
+    /// Who is told about its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<AnyMap>>")]
+    pub notifications: Option<Value>,
+}
 
 /// Marks a file as a form to be filled in.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]

@@ -47,13 +47,13 @@ pub struct Workflow {
     pub operation: OperationSource,
 }
 
-/// An operation in place, or the file that holds one.
+/// An operation in place, or the file that holds one; kept as written, since its fields may be templates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct OperationSource(pub Box<Operation>);
+pub struct OperationSource(#[schemars(with = "Operation")] pub Value);
 
 /// What starts a workflow; exactly one key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TriggerSpec {
     /// A commit that changes what it means.
@@ -62,6 +62,24 @@ pub enum TriggerSpec {
     Schedule(Schedule),
     /// A person or the API.
     Dispatch(Dispatch),
+}
+
+impl JsonSchema for TriggerSpec {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Trigger".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "object",
+            "description": "What starts a workflow; exactly one of `push`, `schedule` and `dispatch`.",
+            "properties": {
+                "push": generator.subschema_for::<Push>(),
+                "schedule": generator.subschema_for::<Schedule>(),
+                "dispatch": generator.subschema_for::<Dispatch>(),
+            },
+            "minProperties": 1, "maxProperties": 1, "additionalProperties": false,
+        })
+    }
 }
 
 /// A commit that changes what the workflow means, or the files that it watches.

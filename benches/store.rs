@@ -1,0 +1,171 @@
+//! Durable appends: events with their history, in groups, beside bare appends to SQLite of the same bytes.
+//!
+//! `cargo bench --bench store`. Each line: what a flush costs divides by the size of the group, what history costs does
+//! not. In a busy server the steps of one run lie in different groups ("spread"), which is the dear case; in a quiet
+//! one a short run lives in one group ("whole lives").
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, TransactionBehavior, params};
+use tidegate::domain::dispatch::event::{Event, NewRun, Origin};
+use tidegate::domain::dispatch::observation::Cause;
+use tidegate::domain::dispatch::status::Status;
+use tidegate::domain::ids::{Attempt, CommitId, Digest, Name, ProjectName, QueueName, RunId, Seq};
+use tidegate::domain::quantity::{Quantity, Resources};
+use tidegate::domain::time::Timestamp;
+use tidegate::store::{Batch, SqliteStore, Store};
+
+/// How long each line is measured.
+const MEASURED: Duration = Duration::from_secs(3);
+/// Runs in flight between two steps of one run, when steps are spread.
+const IN_FLIGHT: u64 = 2_000;
+/// Events of a life.
+const STEPS: u64 = 5;
+
+fn main() {
+    println!(
+        "{:<14}{:>8}{:>14}{:>14}{:>8}{:>12}{:>12}",
+        "steps", "group", "bare/s", "store/s", "ratio", "p50 ms", "p99 ms"
+    );
+    for (name, spread) in [("spread", IN_FLIGHT), ("whole lives", 0)] {
+        for group in [1, 100, 1000] {
+            let bare = measure(spread, group, bare);
+            let store = measure(spread, group, store);
+            let rate = |result: &Measured| result.events as f64 / result.elapsed.as_secs_f64();
+            let (ratio, bare) = (rate(&store) / rate(&bare), rate(&bare));
+            let (p50, p99) = (store.percentile(50), store.percentile(99));
+            println!("{name:<14}{group:>8}{bare:>14.0}{:>14.0}{ratio:>8.2}{p50:>12.2}{p99:>12.2}", rate(&store));
+        }
+    }
+    replay();
+}
+
+struct Measured {
+    events: u64,
+    elapsed: Duration,
+    appends: Vec<Duration>,
+}
+
+impl Measured {
+    fn percentile(&self, percent: usize) -> f64 {
+        let mut sorted = self.appends.clone();
+        sorted.sort_unstable();
+        sorted[sorted.len() * percent / 100].as_secs_f64() * 1e3
+    }
+}
+
+/// Makes groups (not counted) and appends them (counted).
+fn measure(spread: u64, group: u64, open: fn(&Path) -> Box<dyn FnMut(Vec<Event>)>) -> Measured {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the bench");
+    let mut append = open(dir.path());
+    let mut result = Measured { events: 0, elapsed: Duration::ZERO, appends: Vec::new() };
+    let mut position = 0;
+    while result.elapsed < MEASURED {
+        let events: Vec<Event> = (position..position + group).filter_map(|at| step(at, spread)).collect();
+        position += group;
+        let count = events.len() as u64;
+        let start = Instant::now();
+        append(events);
+        result.elapsed += start.elapsed();
+        result.appends.push(start.elapsed());
+        result.events += count;
+    }
+    result
+}
+
+/// The event at some position of an endless history, in which each step of a run stands `spread` runs after the one
+/// before; `None` for steps of runs before the first.
+fn step(position: u64, spread: u64) -> Option<Event> {
+    let step = position % STEPS;
+    let number = (position / STEPS).checked_sub(step * spread)?;
+    let run = run_id(number);
+    let at = Timestamp(1_790_000_000_000 + number as i64);
+    Some(match step {
+        0 => Event::RunCreated(Box::new(new_run(number))),
+        1 => Event::RunQueued { run },
+        2 => Event::RunScheduled { run, attempt: Attempt(1) },
+        3 => Event::RunProgressed { run, attempt: Attempt(1), status: Status::Running, cause: None, at },
+        _ => Event::RunFinished {
+            run,
+            status: Status::Succeeded,
+            cause: Cause::default(),
+            exit_code: Some(0),
+            outputs: serde_json::Map::from_iter([("loss".to_owned(), 0.25.into())]),
+            at,
+        },
+    })
+}
+
+/// As version 7 makes them: a moment, then bits without order.
+fn run_id(number: u64) -> RunId {
+    let noise = Digest::of(&number.to_be_bytes());
+    let random: [u8; 10] = noise.as_bytes()[..10].try_into().expect("ten of 32 bytes");
+    RunId(uuid::Builder::from_unix_timestamp_millis(1_790_000_000_000 + number / 8, &random).into_uuid())
+}
+
+fn new_run(number: u64) -> NewRun {
+    NewRun {
+        id: run_id(number),
+        project: ProjectName::parse("vision").expect("a name"),
+        workflow: Some(Name::parse("nightly-sweep").expect("a name")),
+        name: format!("nightly-sweep-{number}"),
+        kind: "job".into(),
+        commit: Some(CommitId::new("8c1d2f0e4b5a69788c1d2f0e4b5a69788c1d2f0e")),
+        spec: Digest::of(b"spec"),
+        queue: QueueName::parse("us-east/gpu").expect("a queue"),
+        request: Resources(BTreeMap::from([("cpu".into(), Quantity::from_millis(4000))])),
+        max_retries: 1,
+        needs_approval: false,
+        parent: None,
+        pipeline: None,
+        group: None,
+        tags: vec!["nightly".into()],
+        origin: Origin::Push { reason: "changed".into() },
+    }
+}
+
+fn store(dir: &Path) -> Box<dyn FnMut(Vec<Event>)> {
+    let mut store = SqliteStore::open(dir).expect("a store");
+    let epoch = store.open_epoch().expect("a term");
+    let mut expected = Seq(0);
+    Box::new(move |events| {
+        let batch = Batch { expected, epoch, at: Timestamp(1_790_000_000_000), events, bodies: Vec::new() };
+        expected = store.append(&batch).expect("an append");
+    })
+}
+
+/// The floor: the same events as JSON into one table with nothing but its key, as durable.
+fn bare(dir: &Path) -> Box<dyn FnMut(Vec<Event>)> {
+    let mut connection = Connection::open(dir.join("bare.db")).expect("a database");
+    let settings = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=10000;
+                    CREATE TABLE events (seq INTEGER PRIMARY KEY, at INTEGER, version INTEGER, payload TEXT);";
+    connection.execute_batch(settings).expect("settings");
+    Box::new(move |events| {
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).expect("a transaction");
+        {
+            let insert = "INSERT INTO events (at, version, payload) VALUES (?, ?, ?)";
+            let mut insert = tx.prepare_cached(insert).expect("a statement");
+            for event in events {
+                let payload = serde_json::to_string(&event).expect("JSON");
+                insert.execute(params![1_790_000_000_000_i64, 1, payload]).expect("an insert");
+            }
+        }
+        tx.commit().expect("a commit");
+    })
+}
+
+fn replay() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the bench");
+    let mut append = store(dir.path());
+    for group in 0..100 {
+        append((group * 1000..(group + 1) * 1000).filter_map(|at| step(at, 0)).collect());
+    }
+    drop(append);
+    let mut store = SqliteStore::open(dir.path()).expect("a store");
+    let start = Instant::now();
+    let last = store.replay(Seq(0), &mut |_, _, event| drop(std::hint::black_box(event))).expect("a replay");
+    let rate = last.0 as f64 / start.elapsed().as_secs_f64();
+    println!("replay of {} events: {rate:.0}/s", last.0);
+}

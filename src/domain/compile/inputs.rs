@@ -1,0 +1,278 @@
+//! Inputs, outputs and params: what a component declares, what an operation gives, and how the two meet.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::load::Source;
+use super::text::shown;
+use super::value::{INIT_TYPES, flag, has_template, is_type, read};
+use super::{codes, rules};
+use crate::domain::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
+use crate::domain::spec::LONG_FORM;
+
+/// Names that every template has.
+const RESERVED: [&str; 3] = ["globals", "params", "connections"];
+
+/// Checks the inputs and outputs that a component declares, with their defaults.
+pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
+    for section in ["inputs", "outputs"] {
+        for (i, io) in declared(component, section).enumerate() {
+            let path = |field: &str| format!("/{section}/{i}{field}");
+            let name = text_of(io, "name").unwrap_or_default();
+            let word = text_of(io, "type");
+            if RESERVED.contains(&name) {
+                let place = at.place(&path("/name"));
+                let message = format!("`{name}` is a variable of every template");
+                problems.push(Diagnostic::error(codes::RESERVED_NAME, place, message).help("choose another name"));
+            }
+            if io.get("isFlag").and_then(flag) == Some(true) && word != Some("bool") {
+                let message = format!("`{}` is a flag, but not of type `bool`", shown(name));
+                let place = at.place(&path("/isFlag"));
+                problems.push(Diagnostic::error(codes::FLAG_NOT_BOOL, place, message).help("write `type: bool`"));
+            }
+            if let Some(pattern) = io.pointer("/validation/regex").and_then(Value::as_str)
+                && !rules::is_regex(pattern)
+            {
+                let message = format!("`{}` is not a regular expression that runs in linear time", shown(pattern));
+                problems.push(Diagnostic::error(codes::BAD_REGEX, at.place(&path("/validation/regex")), message));
+            }
+            let Some(value) = io.get("value") else { continue };
+            if io.get("isOptional").and_then(flag) == Some(false) {
+                let message = format!("`{}` must be given and has a default", shown(name));
+                let problem = Diagnostic::error(codes::REQUIRED_WITH_DEFAULT, at.place(&path("/isOptional")), message);
+                problems.push(problem.help("remove `isOptional: false`, or the default"));
+            }
+            check_value(io, value, &at.place(&path("/value")), problems);
+        }
+    }
+}
+
+/// Reads a value as the type of its input and checks its rules.
+fn check_value(io: &Value, value: &Value, place: &crate::domain::diagnostic::Place, problems: &mut Diagnostics) -> Option<Value> {
+    let name = text_of(io, "name").unwrap_or_default();
+    let word = text_of(io, "type");
+    match read(word, io.get("isList").and_then(flag) == Some(true), value) {
+        Err(why) => {
+            let code = if word.is_some_and(|word| !is_type(word)) { codes::UNKNOWN_TYPE } else { codes::WRONG_VALUE };
+            problems.push(Diagnostic::error(code, place.clone(), format!("`{}`: {why}", shown(name))));
+            None
+        }
+        Ok(typed) => {
+            if !typed.is_null() && let Some(why) = rules::broken(io, &typed) {
+                problems.push(Diagnostic::error(codes::BROKEN_RULE, place.clone(), format!("`{}`: {why}", shown(name))));
+                return None;
+            }
+            Some(typed)
+        }
+    }
+}
+
+/// The values with which an operation runs.
+#[derive(Debug, Default)]
+pub(super) struct Bound {
+    /// Inputs and context variables by name.
+    pub inputs: BTreeMap<String, Value>,
+    /// Environment variable → input.
+    pub to_env: BTreeMap<String, String>,
+    /// Input → its form on a command line.
+    pub as_arg: BTreeMap<String, String>,
+    /// Whether a value comes from another run.
+    pub from_runs: bool,
+}
+
+/// Gives the inputs of a component the params of an operation, with every problem that this has.
+pub(super) fn bind(
+    operation: &Map<String, Value>,
+    at: &Source<'_>,
+    component: &Map<String, Value>,
+    problems: &mut Diagnostics,
+) -> Bound {
+    let mut bound = Bound::default();
+    let none = Map::new();
+    let params = operation.get("params").and_then(Value::as_object).unwrap_or(&none);
+    let find = |name: &str| {
+        let named = |io: &&Value| text_of(io, "name") == Some(name);
+        declared(component, "inputs").filter(named).last().or(declared(component, "outputs").filter(named).last())
+    };
+    for (name, param) in params {
+        let pointer = format!("/params/{}", super::parse::escape_token(name));
+        let long = param.as_object().filter(|map| LONG_FORM.iter().any(|key| map.contains_key(*key)));
+        let value = long.map_or(Some(param), |map| map.get("value")).unwrap_or(&Value::Null);
+        let is = |key: &str| long.and_then(|map| map.get(key)).and_then(flag) == Some(true);
+        let io = find(name);
+        if io.is_none() && !is("contextOnly") {
+            let names: Vec<&str> = ["inputs", "outputs"]
+                .iter()
+                .flat_map(|section| declared(component, section))
+                .filter_map(|io| text_of(io, "name"))
+                .collect();
+            let help = match did_you_mean(name, names.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`contextOnly: true` makes it a template variable".to_owned(),
+            };
+            let message = format!("the component has no input `{}`", shown(name));
+            problems.push(Diagnostic::error(codes::UNKNOWN_PARAM, at.key_place(&pointer), message).help(help));
+            continue;
+        }
+        if let Some(reference) = long.and_then(|map| map.get("ref")).and_then(Value::as_str) {
+            check_ref(reference, value, &pointer, at, problems);
+            bound.from_runs = true;
+            bound.inputs.insert(name.clone(), json!({ "ref": reference, "value": value }));
+            continue;
+        }
+        if is("toInit") && let Some(io) = io && !can_init(io, long) {
+            let message = format!("`{}` cannot be prepared by an init container", shown(name));
+            problems.push(
+                Diagnostic::error(codes::OTHER_VALUE, at.place(&pointer), message)
+                    .help("it needs a connection, or the type git, dockerfile, file or artifacts"),
+            );
+        }
+        let variable = long.and_then(|map| map.get("toEnv")).and_then(Value::as_str);
+        if let Some(variable) = variable {
+            bound.to_env.insert(variable.to_owned(), name.clone());
+        }
+        let typed = match io {
+            Some(io) if !delayed(io, false) => check_value(io, value, &value_place(at, &pointer, long.is_some()), problems),
+            _ => Some(value.clone()),
+        };
+        bound.inputs.extend(typed.map(|typed| (name.clone(), typed)));
+    }
+    // Points of a matrix and results of joins are params too, known only later.
+    let later = |key: &str| operation.get(key).is_some_and(|section| !section.is_null());
+    for io in declared(component, "inputs") {
+        let name = text_of(io, "name").unwrap_or_default();
+        let given = params.contains_key(name);
+        match io.get("value") {
+            Some(value) if !given => {
+                let typed = read(text_of(io, "type"), io.get("isList").and_then(flag) == Some(true), value);
+                bound.inputs.insert(name.to_owned(), typed.unwrap_or_else(|_| value.clone()));
+            }
+            None if !given && io.get("isOptional").and_then(flag) != Some(true) && !delayed(io, false) => {
+                if !later("matrix") && !later("joins") {
+                    required(name, "input", at, problems);
+                }
+            }
+            None if !given => {
+                bound.inputs.insert(name.to_owned(), Value::Null);
+            }
+            _ => {}
+        }
+        if let Some(variable) = text_of(io, "toEnv") {
+            bound.to_env.entry(variable.to_owned()).or_insert_with(|| name.to_owned());
+        }
+        if let Some(value) = bound.inputs.get(name).filter(|value| !value.is_null()) {
+            bound.as_arg.insert(name.to_owned(), argument(io, name, value));
+        }
+    }
+    for io in declared(component, "outputs") {
+        let name = text_of(io, "name").unwrap_or_default();
+        let optional = io.get("isOptional").and_then(flag) == Some(true) || io.get("value").is_some();
+        if !delayed(io, true) && !optional && !params.contains_key(name) {
+            required(name, "output", at, problems);
+        }
+    }
+    bound
+}
+
+fn required(name: &str, what: &str, at: &Source<'_>, problems: &mut Diagnostics) {
+    let message = format!("the {what} `{}` has no default and is not given", shown(name));
+    problems.push(
+        Diagnostic::error(codes::REQUIRED_INPUT, at.place("/params"), message)
+            .help(format!("write `params: {{{}: …}}`", shown(name))),
+    );
+}
+
+/// Checks a reference to another run. A lone operation has no siblings, so only `runs.UUID` can be meant.
+fn check_ref(reference: &str, value: &Value, pointer: &str, at: &Source<'_>, problems: &mut Diagnostics) {
+    let parts: Vec<&str> = reference.split('.').collect();
+    let place = at.place(&format!("{pointer}/ref"));
+    let bad = |why: &str| Diagnostic::error(codes::BAD_REF, place.clone(), format!("`{}`: {why}", shown(reference)));
+    match parts[..] {
+        ["dag"] | ["ops", _] => {
+            let message = format!("`{}` means a graph, and this operation stands in none", shown(reference));
+            problems.push(Diagnostic::error(codes::REF_OUTSIDE, place.clone(), message).help("give the value itself"));
+        }
+        ["runs", id] if uuid::Uuid::try_parse(id).is_ok() => {}
+        ["runs", _] => problems.push(bad("this is not the UUID of a run")),
+        _ => problems.push(bad("a ref is `ops.NAME`, `runs.UUID` or `dag`")),
+    }
+    let path: Vec<&str> = value.as_str().unwrap_or_default().split('.').collect();
+    let known = match path[..] {
+        ["inputs" | "outputs" | "io" | "artifacts" | "globals"] => true,
+        ["inputs" | "outputs" | "globals" | "artifacts", name] => !name.is_empty(),
+        ["artifacts", ..] => path.len() == 3,
+        _ => false,
+    };
+    if !known && !value.as_str().is_some_and(|text| text.contains("{{")) {
+        let place = at.place(&format!("{pointer}/value"));
+        problems.push(
+            Diagnostic::error(codes::BAD_REF, place, "the value of a ref is a path such as `outputs.NAME`")
+                .help("write `inputs.NAME`, `outputs.NAME`, `globals.NAME` or `artifacts.NAME`"),
+        );
+    }
+}
+
+fn can_init(io: &Value, long: Option<&Map<String, Value>>) -> bool {
+    let connection = io.get("connection").or_else(|| long.and_then(|map| map.get("connection")));
+    connection.is_some_and(Value::is_string) || text_of(io, "type").is_some_and(|word| INIT_TYPES.contains(&word))
+}
+
+fn value_place(at: &Source<'_>, pointer: &str, long: bool) -> crate::domain::diagnostic::Place {
+    at.place(&if long { format!("{pointer}/value") } else { pointer.to_owned() })
+}
+
+/// Whether a value is checked only when the run starts.
+fn delayed(io: &Value, default: bool) -> bool {
+    let written = io.pointer("/validation/delay").or_else(|| io.get("delayValidation")).and_then(flag);
+    written.unwrap_or(default)
+}
+
+/// How an input is written on a command line.
+fn argument(io: &Value, name: &str, value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if let Some(format) = text_of(io, "argFormat") {
+        return fill(format, name, &text);
+    }
+    if io.get("isFlag").and_then(flag) == Some(true) {
+        // A template is only known to be true when the run starts.
+        return match flag(value) {
+            Some(true) => format!("--{name}"),
+            Some(false) => String::new(),
+            None if has_template(value) => format!("--{name}={text}"),
+            None => String::new(),
+        };
+    }
+    format!("--{name}={text}")
+}
+
+/// Replaces `{{ name }}` by a text, with any spaces.
+fn fill(format: &str, name: &str, text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = format;
+    while let Some((before, after)) = rest.split_once("{{") {
+        out.push_str(before);
+        match after.split_once("}}") {
+            Some((inner, after)) if inner.trim() == name => {
+                out.push_str(text);
+                rest = after;
+            }
+            _ => {
+                out.push_str("{{");
+                rest = after;
+            }
+        }
+    }
+    out + rest
+}
+
+fn declared<'v>(component: &'v Map<String, Value>, section: &str) -> impl Iterator<Item = &'v Value> + use<'v> {
+    component.get(section).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn text_of<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
+    value.get(key).and_then(Value::as_str)
+}

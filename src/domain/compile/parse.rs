@@ -1,0 +1,606 @@
+//! Text → documents with places, in one parse. Limits are counted while parsing, so that hostile text costs little.
+//!
+//! A document is a JSON value and, beside it, a mark for every node in the order of the text; a place is found by
+//! walking both, so that a sound document pays for its places only four numbers a node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use serde_json::{Map, Value};
+
+use super::codes;
+use super::scalar::{Scalar, resolve};
+use super::text::shown;
+use crate::domain::diagnostic::{Code, Diagnostic, Diagnostics, Place};
+
+/// Largest file. The largest polyaxonfile seen in the wild has 40 KiB; parsing this much takes about a tenth of a second.
+pub const MAX_FILE_BYTES: usize = 1 << 20;
+/// Deepest nesting. Kubernetes objects stay below 20; the validator's and the digest's recursion must stay on the stack.
+pub const MAX_DEPTH: usize = 64;
+/// Most nodes of a file, copies made by aliases counted: more than a file of [`MAX_FILE_BYTES`] of readable text has.
+pub const MAX_NODES: usize = 200_000;
+/// Most bytes of text that aliases may copy: a kilobyte that turns into gigabytes is the oldest attack on YAML.
+pub const MAX_ALIAS_BYTES: usize = 4 << 20;
+/// Most documents of a file.
+pub const MAX_DOCUMENTS: usize = 1000;
+/// Longest key in bytes; YAML 1.2 lets simple keys have 1024.
+pub const MAX_KEY_BYTES: usize = 1024;
+/// Most problems that one file reports: beyond them nobody reads, and hostile text would make millions.
+pub const MAX_PROBLEMS: usize = 100;
+
+/// One YAML document.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// The file it stands in.
+    pub file: Arc<str>,
+    /// Which document of the file, from 0.
+    pub index: usize,
+    /// What it says.
+    pub value: Value,
+    /// Whether the parser found no error in it.
+    pub sound: bool,
+    /// A mark for every node of `value`, parents first.
+    marks: Vec<Mark>,
+}
+
+/// Where a node stands; lines and columns from 1, 0 when it has no key.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    value: Position,
+    key: Position,
+    /// How many marks the node and everything below it has.
+    size: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Position {
+    line: u32,
+    column: u32,
+    end: u32,
+}
+
+impl Position {
+    fn of(span: &Span) -> Self {
+        let column = number(span.start.col()) + 1;
+        let end = if span.end.line() == span.start.line() { number(span.end.col()) + 1 } else { column };
+        Self { line: number(span.start.line()), column, end }
+    }
+
+    fn place(self, file: &Arc<str>) -> Place {
+        Place { file: Arc::clone(file), line: self.line, column: self.column, end_column: self.end }
+    }
+}
+
+fn number(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+impl Document {
+    /// The place of the value under a JSON pointer, or of the nearest thing around it that exists.
+    pub fn place(&self, pointer: &str) -> Place {
+        self.mark(pointer).value.place(&self.file)
+    }
+
+    /// The place of the key under a JSON pointer; of the value where there is no key (in a list).
+    pub fn key_place(&self, pointer: &str) -> Place {
+        let mark = self.mark(pointer);
+        if mark.key.line == 0 { mark.value } else { mark.key }.place(&self.file)
+    }
+
+    /// The places of all values down to a depth, by JSON pointer.
+    pub fn fields(&self, depth: usize) -> BTreeMap<String, Place> {
+        let mut found = BTreeMap::new();
+        self.collect(&self.value, 0, &mut String::new(), depth, &mut found);
+        found
+    }
+
+    /// Renames a key; the order of keys stays, so that the places stay right.
+    pub(super) fn rename_key(&mut self, parent: &str, from: &str, to: &str) {
+        if let Some(Value::Object(map)) = self.value.pointer_mut(parent) {
+            let renamed = std::mem::take(map).into_iter();
+            *map = renamed.map(|(key, value)| if key == from { (to.to_owned(), value) } else { (key, value) }).collect();
+        }
+    }
+
+    fn mark(&self, pointer: &str) -> Mark {
+        let (mut at, mut value) = (0, &self.value);
+        for token in pointer.split('/').skip(1) {
+            let child = match value {
+                Value::Object(map) => {
+                    let key = token.replace("~1", "/").replace("~0", "~");
+                    map.iter().enumerate().find(|(_, (k, _))| **k == key).map(|(i, (_, v))| (i, v))
+                }
+                Value::Array(list) => token.parse().ok().and_then(|i: usize| list.get(i).map(|v| (i, v))),
+                _ => None,
+            };
+            let Some((index, next)) = child else { break };
+            at += 1;
+            for _ in 0..index {
+                at += self.marks[at].size as usize;
+            }
+            value = next;
+        }
+        self.marks[at]
+    }
+
+    fn collect(&self, value: &Value, at: usize, path: &mut String, depth: usize, found: &mut BTreeMap<String, Place>) {
+        if depth == 0 {
+            return;
+        }
+        let mut child = at + 1;
+        let mut add = |key: &str, value: &Value, path: &mut String, found: &mut BTreeMap<String, Place>| {
+            let before = path.len();
+            path.push('/');
+            path.push_str(&escape_token(key));
+            found.insert(path.clone(), self.marks[child].value.place(&self.file));
+            self.collect(value, child, path, depth - 1, found);
+            path.truncate(before);
+            child += self.marks[child].size as usize;
+        };
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| add(key, value, path, found)),
+            Value::Array(list) => {
+                list.iter().enumerate().for_each(|(i, value)| add(&i.to_string(), value, path, found));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Escapes a key for a JSON pointer.
+pub(super) fn escape_token(key: &str) -> std::borrow::Cow<'_, str> {
+    if key.contains(['~', '/']) { key.replace('~', "~0").replace('/', "~1").into() } else { key.into() }
+}
+
+/// Reads all documents of a file. Those with an error are `sound: false`, or absent when nothing of them is left.
+pub fn parse(path: &str, bytes: &[u8], problems: &mut Diagnostics) -> Vec<Document> {
+    let file: Arc<str> = path.into();
+    if bytes.len() > MAX_FILE_BYTES {
+        problems.push(too_large(path, bytes.len() as u64));
+        return Vec::new();
+    }
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let before = &bytes[..error.valid_up_to()];
+            let line = number(before.iter().filter(|b| **b == b'\n').count()) + 1;
+            let place = Place { file, line, column: 1, end_column: 1 };
+            problems.push(
+                Diagnostic::error(codes::NOT_TEXT, place, "the file is not UTF-8 text")
+                    .help("save it as UTF-8"),
+            );
+            return Vec::new();
+        }
+    };
+    Reader::new(file, text).run(problems)
+}
+
+/// The diagnostic for a file beyond the limit.
+pub(super) fn too_large(path: &str, bytes: u64) -> Diagnostic {
+    let limit = MAX_FILE_BYTES >> 10;
+    Diagnostic::error(codes::TOO_LARGE, Place::file(path), format!("the file has {bytes} bytes; at most {limit} KiB are read"))
+        .help("split it into several files")
+}
+
+/// Why the rest of a document is not read.
+enum Stop {
+    /// A syntax error; the next document may be sound.
+    Document,
+    /// A limit; nothing more of the file is read.
+    File,
+}
+
+/// Something with an anchor: its value, its marks, and the bytes of its text.
+struct Anchor {
+    value: Value,
+    marks: Vec<Mark>,
+    bytes: usize,
+}
+
+struct Reader<'t> {
+    file: Arc<str>,
+    text: &'t str,
+    parser: Parser<'t, StrInput<'t>>,
+    marks: Vec<Mark>,
+    anchors: BTreeMap<usize, Anchor>,
+    /// Nodes of the file so far, copies counted.
+    nodes: usize,
+    /// Bytes of scalars so far, copies counted.
+    bytes: usize,
+    /// Bytes copied by aliases so far.
+    copied: usize,
+    sound: bool,
+    problems: Vec<Diagnostic>,
+}
+
+impl<'t> Reader<'t> {
+    fn new(file: Arc<str>, text: &'t str) -> Self {
+        let options = granit_parser::options! {
+            emit_comments: false,
+            flow_nesting_limit: MAX_DEPTH,
+            block_nesting_limit: MAX_DEPTH,
+        };
+        Self {
+            file,
+            text,
+            parser: Parser::new_from_str_with_options(text, options),
+            // A line has about one node.
+            marks: Vec::with_capacity(text.len() / 20),
+            anchors: BTreeMap::new(),
+            nodes: 0,
+            bytes: 0,
+            copied: 0,
+            sound: true,
+            problems: Vec::new(),
+        }
+    }
+
+    fn run(mut self, problems: &mut Diagnostics) -> Vec<Document> {
+        let mut documents = Vec::new();
+        loop {
+            match self.document(documents.len()) {
+                Ok(Some(document)) => documents.push(document),
+                Ok(None) => break,
+                Err(Stop::File) => break,
+                Err(Stop::Document) => {
+                    // A document that ends in a syntax error leaves a hole, so that later ones keep their number.
+                    documents.push(Document {
+                        file: Arc::clone(&self.file),
+                        index: documents.len(),
+                        value: Value::Null,
+                        sound: false,
+                        marks: vec![Mark::default()],
+                    });
+                    if !matches!(self.parser.proceed_next_document(), Ok(true)) {
+                        break;
+                    }
+                }
+            }
+            if documents.len() >= MAX_DOCUMENTS {
+                if let Ok((Event::DocumentStart(..), span)) = self.next() {
+                    let message = format!("the file has more than {MAX_DOCUMENTS} documents");
+                    self.limit(codes::TOO_MANY_DOCUMENTS, &span, message, "split it into several files");
+                }
+                break;
+            }
+        }
+        self.problems.truncate(MAX_PROBLEMS);
+        self.problems.into_iter().for_each(|problem| problems.push(problem));
+        documents
+    }
+
+    /// Reads one document; `None` at the end of the file.
+    fn document(&mut self, index: usize) -> Result<Option<Document>, Stop> {
+        loop {
+            match self.next()?.0 {
+                Event::StreamEnd => return Ok(None),
+                Event::DocumentStart(..) => break,
+                _ => {}
+            }
+        }
+        self.anchors.clear();
+        self.marks.clear();
+        self.sound = true;
+        let (event, span) = self.next()?;
+        let value = self.node(event, &span, Position::default(), 0)?;
+        let marks = if index == 0 { std::mem::take(&mut self.marks) } else { self.marks.clone() };
+        Ok(Some(Document { file: Arc::clone(&self.file), index, value, sound: self.sound, marks }))
+    }
+
+    fn next(&mut self) -> Result<(Event<'t>, Span), Stop> {
+        match self.parser.next_event() {
+            Some(Ok(next)) => Ok(next),
+            Some(Err(error)) => Err(self.syntax(&error)),
+            None => Ok((Event::StreamEnd, Span::default())),
+        }
+    }
+
+    /// Reads a node and everything below it; pushes its marks.
+    fn node(&mut self, event: Event<'t>, span: &Span, key: Position, depth: usize) -> Result<Value, Stop> {
+        let at = self.marks.len();
+        self.marks.push(Mark { value: Position::of(span), key, size: 1 });
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(self.too_many(span));
+        }
+        if depth >= MAX_DEPTH {
+            return Err(self.too_deep(span));
+        }
+        let bytes_before = self.bytes;
+        let (value, anchor) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.bytes += text.len();
+                (self.scalar(text.into_owned(), style, tag.as_deref(), span), anchor)
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.tag(tag.as_deref(), "seq", span);
+                (self.sequence(depth)?, anchor)
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.tag(tag.as_deref(), "map", span);
+                (self.mapping(span, depth)?, anchor)
+            }
+            Event::Alias(id) => {
+                self.marks.pop();
+                return self.alias(id, span, key);
+            }
+            _ => return Err(Stop::Document),
+        };
+        self.marks[at].size = number(self.marks.len() - at);
+        if anchor != 0 {
+            let copy = self.marks[at..].to_vec();
+            // A nest of anchors keeps a copy each: they count like those that aliases make.
+            self.nodes += copy.len();
+            self.anchors.insert(anchor, Anchor { value: value.clone(), marks: copy, bytes: self.bytes - bytes_before });
+        }
+        Ok(value)
+    }
+
+    fn sequence(&mut self, depth: usize) -> Result<Value, Stop> {
+        let mut list = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(Value::Array(list)),
+                (event, span) => list.push(self.node(event, &span, Position::default(), depth + 1)?),
+            }
+        }
+    }
+
+    fn mapping(&mut self, start: &Span, depth: usize) -> Result<Value, Stop> {
+        let mut map = Map::new();
+        let first = self.marks.len();
+        // What `<<` brings, with its marks: added behind the mapping's own keys, which win.
+        let mut merged: Vec<(String, Value, Vec<Mark>)> = Vec::new();
+        loop {
+            let (event, span) = match self.next()? {
+                (Event::MappingEnd, _) => break,
+                key => key,
+            };
+            let (text, plain) = match event {
+                Event::Scalar(text, style, _, tag) => {
+                    self.tag(tag.as_deref(), "str", &span);
+                    (text.into_owned(), style == ScalarStyle::Plain && tag.is_none())
+                }
+                event => {
+                    self.not_a_key(&event, start, &span);
+                    let before = self.marks.len();
+                    self.node(event, &span, Position::default(), depth + 1)?;
+                    let (event, span) = self.next()?;
+                    self.node(event, &span, Position::default(), depth + 1)?;
+                    self.marks.truncate(before);
+                    continue;
+                }
+            };
+            if text.len() > MAX_KEY_BYTES {
+                self.error(codes::LONG_KEY, &span, format!("this key has {} bytes; at most {MAX_KEY_BYTES}", text.len()), "");
+            }
+            let before = self.marks.len();
+            let (event, value_span) = self.next()?;
+            let value = self.node(event, &value_span, Position::of(&span), depth + 1)?;
+            if plain && text == "<<" {
+                self.merge(value, before, &value_span, &mut merged);
+                continue;
+            }
+            if plain {
+                self.plain_key(&text, &span);
+            }
+            if map.contains_key(&text) {
+                let place = self.key_of(first, map.keys().position(|key| *key == text).unwrap_or(0));
+                let problem = Diagnostic::error(
+                    codes::DUPLICATE_KEY,
+                    self.place(&span),
+                    format!("the key `{}` stands twice in this mapping", shown(&text)),
+                );
+                self.add(problem.help("remove one of the two").see(place, "the first one"));
+                self.marks.truncate(before);
+            } else {
+                map.insert(text, value);
+            }
+        }
+        for (key, value, marks) in merged {
+            if !map.contains_key(&key) {
+                self.marks.extend(marks);
+                map.insert(key, value);
+            }
+        }
+        Ok(Value::Object(map))
+    }
+
+    /// Takes the value of a merge key, whose marks begin at `before`, apart into its entries.
+    fn merge(&mut self, value: Value, before: usize, span: &Span, merged: &mut Vec<(String, Value, Vec<Mark>)>) {
+        let mut marks: &[Mark] = &self.marks.split_off(before);
+        let sources = match value {
+            Value::Object(map) => vec![map],
+            Value::Array(list) if list.iter().all(Value::is_object) => {
+                marks = &marks[1..];
+                list.into_iter().filter_map(|one| if let Value::Object(map) = one { Some(map) } else { None }).collect()
+            }
+            _ => {
+                self.error(
+                    codes::BAD_MERGE,
+                    span,
+                    "`<<` merges a mapping, or a list of mappings".to_owned(),
+                    "write `<<: *anchor` with an anchor on a mapping",
+                );
+                return;
+            }
+        };
+        for source in sources {
+            marks = &marks[1..];
+            for (key, value) in source {
+                let (own, rest) = marks.split_at(marks[0].size as usize);
+                marks = rest;
+                if !merged.iter().any(|(known, ..)| *known == key) {
+                    merged.push((key, value, own.to_vec()));
+                }
+            }
+        }
+    }
+
+    fn alias(&mut self, id: usize, span: &Span, key: Position) -> Result<Value, Stop> {
+        let Some(anchor) = self.anchors.get(&id) else {
+            self.marks.push(Mark { value: Position::of(span), key, size: 1 });
+            self.error(codes::SELF_ALIAS, span, "this alias stands inside the thing that it names".to_owned(), "");
+            return Ok(Value::Null);
+        };
+        self.nodes += anchor.marks.len();
+        self.bytes += anchor.bytes;
+        self.copied += anchor.bytes;
+        if self.nodes > MAX_NODES || self.copied > MAX_ALIAS_BYTES {
+            let message = "the aliases of this file multiply it beyond every use".to_owned();
+            return Err(self.limit(codes::ALIAS_BOMB, span, message, "write the values out, or use a preset"));
+        }
+        let at = self.marks.len();
+        self.marks.extend_from_slice(&anchor.marks);
+        self.marks[at].value = Position::of(span);
+        self.marks[at].key = key;
+        Ok(anchor.value.clone())
+    }
+
+    fn scalar(&mut self, text: String, style: ScalarStyle, tag: Option<&Tag>, span: &Span) -> Value {
+        let core = tag.and_then(Tag::core_suffix).map(str::to_owned);
+        match (tag, core.as_deref()) {
+            (None, _) if style != ScalarStyle::Plain => return Value::String(text),
+            (None, _) => {}
+            (Some(_), Some("str")) => return Value::String(text),
+            (Some(_), Some(kind @ ("int" | "float" | "bool" | "null"))) => {
+                if let Scalar::Plain(value) | Scalar::Differs(value, _) = resolve(&text) {
+                    match (kind, &value) {
+                        ("int", Value::Number(n)) if !n.is_f64() => return value,
+                        ("float", Value::Number(n)) => return n.as_f64().map_or(Value::Null, Value::from),
+                        ("bool", Value::Bool(_)) | ("null", Value::Null) => return value,
+                        _ => {}
+                    }
+                }
+                self.error(codes::CUSTOM_TAG, span, format!("`{}` is not `!!{kind}`", shown(&text)), "");
+                return Value::Null;
+            }
+            (Some(tag), _) if tag.original() == "!" => return Value::String(text),
+            (Some(tag), _) => {
+                self.custom(&tag.original(), span);
+                return Value::String(text);
+            }
+        }
+        match resolve(&text) {
+            Scalar::Plain(value) => value,
+            Scalar::Differs(value, other) => {
+                self.differs(&text, &value, other, span);
+                value
+            }
+            Scalar::Refused(why) => {
+                self.error(codes::REFUSED_SCALAR, span, format!("`{}`: {why}", shown(&text)), "");
+                Value::Null
+            }
+        }
+    }
+
+    fn plain_key(&mut self, text: &str, span: &Span) {
+        match resolve(text) {
+            Scalar::Plain(Value::String(_)) => {}
+            Scalar::Differs(value @ Value::String(_), other) => self.differs(text, &value, other, span),
+            _ => self.error(
+                codes::KEY_NOT_TEXT,
+                span,
+                format!("the key `{}` is not a text", shown(text)),
+                &format!("quote it: `\"{}\":`", shown(text)),
+            ),
+        }
+    }
+
+    fn differs(&mut self, text: &str, value: &Value, other: &str, span: &Span) {
+        let ours = if value.is_string() { "a text" } else { "a number" };
+        let message = format!("`{}` is {ours} here, but {other} to readers of YAML 1.1", shown(text));
+        let help = if value.is_string() {
+            format!("quote it (`\"{}\"`), or write what you mean", shown(text))
+        } else {
+            format!("write `{value}` if the number is meant, or quote it")
+        };
+        let problem = Diagnostic::warning(codes::YAML_1_1, self.place(span), message).help(help);
+        self.add(problem);
+    }
+
+    fn not_a_key(&mut self, event: &Event<'_>, start: &Span, span: &Span) {
+        let template = matches!(event, Event::MappingStart(..))
+            && start.byte_range().is_some_and(|range| self.text[range.start..].starts_with("{{"));
+        if template {
+            let message = "a template without quotes is read as a mapping".to_owned();
+            self.error(codes::UNQUOTED_TEMPLATE, start, message, "quote the template: `\"{{ name }}\"`");
+        } else {
+            self.error(codes::KEY_NOT_TEXT, span, "a key must be a text".to_owned(), "");
+        }
+    }
+
+    fn tag(&mut self, tag: Option<&Tag>, core: &str, span: &Span) {
+        if let Some(tag) = tag.filter(|tag| tag.core_suffix() != Some(core)) {
+            self.custom(&tag.original(), span);
+        }
+    }
+
+    fn custom(&mut self, tag: &str, span: &Span) {
+        self.error(codes::CUSTOM_TAG, span, format!("the tag `{}` has no meaning here", shown(tag)), "remove the tag");
+    }
+
+    fn syntax(&mut self, error: &ScanError) -> Stop {
+        let marker = error.marker();
+        let column = number(marker.col()) + 1;
+        let place = Place { file: Arc::clone(&self.file), line: number(marker.line()), column, end_column: column };
+        let why = error.kind().to_string();
+        if matches!(error.kind(), granit_parser::ErrorKind::RecursionLimitExceeded) {
+            let problem = Diagnostic::error(codes::TOO_DEEP, place, format!("nested more than {MAX_DEPTH} levels deep"));
+            self.add(problem);
+            return Stop::File;
+        }
+        let line = self.text.lines().nth(marker.line().saturating_sub(1)).unwrap_or_default();
+        let bare = |before: &str| line.contains(&format!("{before} {{{{"));
+        let (code, help) = if bare(":") || bare("-") {
+            (codes::UNQUOTED_TEMPLATE, "quote the template: `\"{{ name }}\"`")
+        } else if line.trim_start_matches(' ').starts_with('\t') {
+            (codes::SYNTAX, "indent with spaces: YAML has no tabs there")
+        } else {
+            (codes::SYNTAX, "")
+        };
+        self.add(Diagnostic::error(code, place, format!("this is not YAML: {why}")).help(help));
+        Stop::Document
+    }
+
+    fn too_many(&mut self, span: &Span) -> Stop {
+        let message = format!("the file has more than {MAX_NODES} values");
+        self.limit(codes::TOO_MANY_NODES, span, message, "split it into several files")
+    }
+
+    fn too_deep(&mut self, span: &Span) -> Stop {
+        self.limit(codes::TOO_DEEP, span, format!("nested more than {MAX_DEPTH} levels deep"), "")
+    }
+
+    fn limit(&mut self, code: Code, span: &Span, message: String, help: &str) -> Stop {
+        self.error(code, span, message, help);
+        Stop::File
+    }
+
+    fn error(&mut self, code: Code, span: &Span, message: String, help: &str) {
+        let problem = Diagnostic::error(code, self.place(span), message).help(help);
+        self.add(problem);
+    }
+
+    fn add(&mut self, problem: Diagnostic) {
+        self.sound &= problem.severity != crate::domain::diagnostic::Severity::Error;
+        if self.problems.len() <= MAX_PROBLEMS {
+            self.problems.push(problem);
+        }
+    }
+
+    fn place(&self, span: &Span) -> Place {
+        Position::of(span).place(&self.file)
+    }
+
+    /// The place of the n-th key among the siblings whose marks begin at `first`.
+    fn key_of(&self, first: usize, n: usize) -> Place {
+        let mut at = first;
+        for _ in 0..n {
+            at += self.marks[at].size as usize;
+        }
+        self.marks[at].key.place(&self.file)
+    }
+}

@@ -1,0 +1,249 @@
+//! The types of inputs and outputs: which value each accepts, and what it becomes. Polyaxon's rules.
+
+use jiff::civil::Date;
+use serde_json::{Map, Value, json};
+
+use super::violation::kind_of;
+
+/// Whether a text has a template in it: such a value is checked only when the run starts.
+pub(super) fn is_template(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.contains("{{"))
+}
+
+/// Whether some text in a value has a template in it.
+pub(super) fn has_template(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.iter().any(has_template),
+        Value::Object(map) => map.values().any(has_template),
+        other => is_template(other),
+    }
+}
+
+/// Reads Polyaxon's lenient booleans.
+pub(super) fn flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(b) => Some(*b),
+        Value::Number(n) => [(0.0, false), (1.0, true)].iter().find(|(k, _)| n.as_f64() == Some(*k)).map(|(_, b)| *b),
+        Value::String(text) => match text.to_lowercase().as_str() {
+            "true" | "yes" | "on" | "y" | "t" | "1" => Some(true),
+            "false" | "no" | "off" | "n" | "f" | "0" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Reads a value as a type, or as a list of them; the error is the end of a sentence.
+pub(super) fn read(word: Option<&str>, is_list: bool, value: &Value) -> Result<Value, String> {
+    if is_template(value) || value.is_null() {
+        return Ok(value.clone());
+    }
+    if !is_list {
+        return read_one(word.unwrap_or("any"), value);
+    }
+    match from_text(value) {
+        Value::Array(list) => {
+            list.iter().map(|one| read(word, false, one)).collect::<Result<Vec<_>, _>>().map(Value::Array)
+        }
+        other => Err(format!("expected a list, got {}", kind_of(&other))),
+    }
+}
+
+/// Whether values of a type can be checked at all.
+pub(super) fn is_type(word: &str) -> bool {
+    generic(word).is_some_and(|(_, inner)| inner.iter().all(|inner| is_type(inner)))
+        || matches!(
+            word,
+            "any" | "str" | "int" | "float" | "metric" | "bool" | "dict" | "list" | "path" | "uri" | "image" | "gcs"
+                | "s3" | "wasb" | "date" | "datetime" | "timedelta" | "uuid" | "email" | "metadata" | "git"
+                | "dockerfile" | "file" | "artifacts" | "tensorboard" | "event"
+        )
+}
+
+/// The types whose values can be prepared by an init container.
+pub(super) const INIT_TYPES: [&str; 5] = ["git", "dockerfile", "file", "artifacts", "tensorboard"];
+
+fn read_one(word: &str, value: &Value) -> Result<Value, String> {
+    if is_template(value) {
+        return Ok(value.clone());
+    }
+    let no = |wanted: &str| Err(format!("expected {wanted}, got {}", kind_of(value)));
+    let parsed = from_text(value);
+    if let Some((outer, inner)) = generic(word) {
+        return match (outer, &inner[..], &parsed) {
+            ("List", [inner], Value::Array(list)) => {
+                list.iter().map(|one| read_one(inner, one)).collect::<Result<Vec<_>, _>>().map(Value::Array)
+            }
+            ("Dict", [key, inner], Value::Object(map)) => {
+                let entry = |(k, v): (&String, &Value)| {
+                    read_one(key, &Value::from(k.as_str()))?;
+                    Ok((k.clone(), read_one(inner, v)?))
+                };
+                map.iter().map(entry).collect::<Result<Map<_, _>, String>>().map(Value::Object)
+            }
+            ("List", ..) => no("a list"),
+            ("Dict", ..) => no("a mapping"),
+            _ => Err(format!("values cannot be checked against the type `{word}`")),
+        };
+    }
+    match word {
+        "any" => Ok(value.clone()),
+        "str" => Ok(Value::String(match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })),
+        "int" => match &parsed {
+            Value::Bool(b) => Ok(json!(i64::from(*b))),
+            Value::Number(n) if n.is_i64() || n.is_u64() => Ok(parsed),
+            Value::Number(n) => match n.as_f64() {
+                Some(f) if f.fract() == 0.0 && f.abs() < 9e15 => Ok(json!(f as i64)),
+                _ => no("a whole number"),
+            },
+            _ => no("a whole number"),
+        },
+        "float" | "metric" => match &parsed {
+            Value::Bool(b) => Ok(json!(if *b { 1.0 } else { 0.0 })),
+            Value::Number(n) => Ok(json!(n.as_f64())),
+            _ => no("a number"),
+        },
+        "bool" => flag(value).map_or_else(|| no("`true` or `false`"), |b| Ok(Value::Bool(b))),
+        "dict" | "metadata" if parsed.is_object() => Ok(parsed),
+        "dict" | "metadata" => no("a mapping"),
+        "list" if parsed.is_array() => Ok(parsed),
+        "list" => no("a list"),
+        "event" => object(value, &parsed, &["kind"], None),
+        "git" => object(value, &parsed, &[], Some(&["url", "revision", "flags"])),
+        "file" => object(value, &parsed, &["content"], Some(&["content", "filename", "chmod", "kind"])),
+        "artifacts" => object(value, &parsed, &[], Some(&["files", "dirs", "workers"])),
+        "dockerfile" => object(value, &parsed, &["image"], Some(&DOCKERFILE)),
+        "tensorboard" => {
+            let known = ["port", "uuids", "useNames", "pathPrefix", "plugins"];
+            let value = object(value, &parsed, &[], Some(&known))?;
+            let uuids = value.get("uuids").and_then(Value::as_array).into_iter().flatten();
+            match uuids.filter(|one| !is_template(one)).find(|one| uuid_of(one).is_none()) {
+                Some(bad) => Err(format!("expected UUIDs, got {}", kind_of(bad))),
+                None => Ok(value),
+            }
+        }
+        _ => text(word, value),
+    }
+}
+
+/// The fields of a Dockerfile.
+const DOCKERFILE: [&str; 15] = [
+    "image", "env", "path", "copy", "postRunCopy", "run", "langEnv", "uid", "gid", "username", "userHome", "filename",
+    "workdir", "workdirPath", "shell",
+];
+
+/// A mapping with some fields required and, if said, no others.
+fn object(value: &Value, parsed: &Value, required: &[&str], known: Option<&[&str]>) -> Result<Value, String> {
+    let Value::Object(map) = parsed else { return Err(format!("expected a mapping, got {}", kind_of(value))) };
+    if let Some(missing) = required.iter().find(|field| map.get(**field).is_none_or(Value::is_null)) {
+        return Err(format!("the field `{missing}` is missing"));
+    }
+    let is_known = |key: &str| known.is_none_or(|known| known.contains(&key));
+    match map.keys().find(|key| !is_known(key)) {
+        Some(unknown) => Err(format!("the field `{}` is unknown", super::text::shown(unknown))),
+        None => Ok(parsed.clone()),
+    }
+}
+
+/// The types that are texts of a certain form.
+fn text(word: &str, value: &Value) -> Result<Value, String> {
+    let no = |wanted: &str| Err(format!("expected {wanted}, got {}", kind_of(value)));
+    let ok = || Ok(value.clone());
+    if word == "timedelta" && value.is_number() {
+        return ok();
+    }
+    if word == "date" && value.as_f64().is_some_and(|seconds| seconds.rem_euclid(86_400.0) == 0.0) {
+        return ok();
+    }
+    if word == "uuid" {
+        return uuid_of(value).map_or_else(|| no("a UUID"), |hex| Ok(Value::String(hex)));
+    }
+    let Value::String(text) = value else {
+        return if is_type(word) { no("a text") } else { Err(format!("`{word}` is not a type that values can be checked against")) };
+    };
+    let after = |scheme: &str| text.strip_prefix(scheme);
+    let accepted = match word {
+        "path" => true,
+        "uri" => text.split_once("://").is_some_and(|(scheme, rest)| {
+            scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+                && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+                && !rest.is_empty()
+                && !rest.contains(char::is_whitespace)
+        }),
+        "image" => !text.is_empty() && !text.contains(char::is_whitespace),
+        "gcs" => after("gs://").or(after("gcs://")).is_some_and(|rest| !rest.is_empty()),
+        "s3" => after("s3://").and_then(|rest| rest.split_once('/')).is_some_and(|(bucket, _)| !bucket.is_empty()),
+        "wasb" => after("wasbs://").or(after("wasb://")).is_some_and(|rest| {
+            rest.split_once('@').is_some_and(|(container, account)| {
+                !container.is_empty() && account.split('/').next().is_some_and(|h| h.ends_with(".blob.core.windows.net"))
+            })
+        }),
+        // The original reads a datetime as a date: a time of day other than midnight is refused.
+        "date" | "datetime" => is_date(text),
+        "timedelta" => is_span(text),
+        "email" => text.split_once('@').is_some_and(|(name, host)| {
+            !name.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
+                && !text.contains(char::is_whitespace) && !host.contains('@')
+        }),
+        _ => return Err(format!("`{}` is not a type that values can be checked against", super::text::shown(word))),
+    };
+    let wanted = match word {
+        "uri" => "an address such as `https://host/path`",
+        "image" => "an image without spaces",
+        "gcs" => "`gs://bucket/…`",
+        "s3" => "`s3://bucket/key`",
+        "wasb" => "`wasbs://container@account.blob.core.windows.net/path`",
+        "date" | "datetime" => "a date, `YYYY-MM-DD`",
+        "timedelta" => "a length of time (seconds, `PT1H`, `1 day`, `01:00:00`)",
+        "email" => "a mail address",
+        _ => "a text",
+    };
+    if accepted { ok() } else { no(wanted) }
+}
+
+fn is_date(text: &str) -> bool {
+    let (date, time) = text.split_once(['T', ' ']).unwrap_or((text, ""));
+    date.parse::<Date>().is_ok() && date.len() == 10 && time.trim_end_matches('Z').chars().all(|c| "0:.".contains(c))
+}
+
+/// `PT1H`, `1 day`, `2 days, 01:00:00`, `01:00:00`.
+pub(super) fn is_span(text: &str) -> bool {
+    let clock = |text: &str| {
+        let parts: Vec<&str> = text.trim_start_matches(['-', '+']).split(':').collect();
+        matches!(parts.len(), 2 | 3) && parts.iter().all(|p| !p.is_empty() && p.chars().all(|c| c.is_ascii_digit() || c == '.'))
+    };
+    if text.trim_start_matches(['-', '+']).starts_with('P') {
+        return text.parse::<jiff::Span>().is_ok();
+    }
+    match text.split_once(" day") {
+        None => clock(text),
+        Some((days, rest)) => {
+            let rest = rest.trim_start_matches(['s', ',', ' ']);
+            days.parse::<i32>().is_ok() && (rest.is_empty() || clock(rest))
+        }
+    }
+}
+
+fn uuid_of(value: &Value) -> Option<String> {
+    uuid::Uuid::try_parse(value.as_str()?).ok().map(|id| id.simple().to_string())
+}
+
+/// `List[int]` → (`List`, [`int`]).
+fn generic(word: &str) -> Option<(&str, Vec<&str>)> {
+    let (outer, inner) = word.strip_suffix(']')?.split_once('[')?;
+    matches!(outer, "List" | "Dict" | "Union").then(|| (outer, inner.split(',').map(str::trim).collect()))
+}
+
+/// A text that is JSON stands for what it says.
+fn from_text(value: &Value) -> Value {
+    match value {
+        Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| match text.trim().parse::<f64>() {
+            Ok(number) if number.is_finite() => json!(number),
+            _ => value.clone(),
+        }),
+        other => other.clone(),
+    }
+}

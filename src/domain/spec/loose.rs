@@ -1,0 +1,72 @@
+//! Shapes of values that may also be templates, or that Polyaxon reads leniently. They exist for the schemas: the
+//! values themselves are kept as written until a run is compiled.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+/// A value of type `T`, or a text with a template in it.
+#[derive(Debug)]
+pub struct Templated<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for Templated<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("TemplateOr{}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [generator.subschema_for::<T>(), generator.subschema_for::<TemplateText>(), {"type": "null"}] })
+    }
+}
+
+macro_rules! shape {
+    ($(#[doc = $doc:literal] $type:ident { $($schema:tt)* })*) => {$(
+        #[doc = $doc]
+        #[derive(Debug)]
+        pub struct $type;
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ $($schema)*, "description": $doc.trim() })
+            }
+        }
+    )*};
+}
+
+shape! {
+    /// A text with a template such as `{{ x }}` in it.
+    TemplateText { "type": "string", "pattern": r"\{\{(.|\n)*\}\}", "examples": ["{{ lr }}"] }
+    /// Letters, digits, `-` and `_`; or a template.
+    EntityName { "type": ["string", "null"], "pattern": r"^[-a-zA-Z0-9_]+$|\{\{(.|\n)*\}\}", "examples": ["train"] }
+    /// `true` or `false`, in any of Polyaxon's spellings; or a template.
+    Flag {
+        "type": ["boolean", "integer", "string", "null"], "minimum": 0, "maximum": 1,
+        "pattern": r"^(?i:true|false|yes|no|on|off|y|n|t|f|0|1)$|\{\{(.|\n)*\}\}", "examples": [true, false]
+    }
+    /// A number; or a template.
+    Amount {
+        "type": ["number", "boolean", "string", "null"],
+        "pattern": r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$|\{\{(.|\n)*\}\}", "examples": [2.5]
+    }
+    /// A mapping of texts; numbers and booleans count as texts.
+    Texts {
+        "type": ["object", "null"],
+        "additionalProperties": { "type": ["string", "number", "boolean"] }, "examples": [{"team": "vision"}]
+    }
+    /// A Kubernetes object; or a template.
+    KubernetesObject { "type": ["object", "array", "string", "null"] }
+    /// A moment: an ISO 8601 text, or seconds since 1970; or a template.
+    Moment { "type": ["string", "number"], "examples": ["2026-01-31T12:00:00Z"] }
+    /// A length of time: seconds, ISO 8601 (`PT1H`), `1 day` or `01:00:00`; or a template.
+    Frequency {
+        "type": ["number", "string"],
+        "pattern": r"^[-+]?P[0-9A-Z.]+$|^[-+]?[0-9]+ days?(,? [0-9:.]+)?$|^[-+]?[0-9]+:[0-9:.]+$|\{\{(.|\n)*\}\}",
+        "examples": [3600, "PT1H"]
+    }
+}

@@ -1,0 +1,174 @@
+//! Rows of history, written. What one batch does to one run becomes one statement: a run often takes several steps in a
+//! batch, and finding its row costs more than writing it.
+
+use indexmap::IndexMap;
+use rusqlite::{Connection, params};
+use serde::Serialize;
+
+use super::text;
+use crate::domain::dispatch::history::{ConditionRow, RowOp, RunEnd, RunPatch, RunRow, SyncRow};
+use crate::domain::dispatch::observation::Cause;
+use crate::domain::ids::{QueueName, RunId};
+
+/// Changes of runs that are not written yet, in order of their first.
+pub(super) struct Rows<'a> {
+    tx: &'a Connection,
+    runs: IndexMap<RunId, Change>,
+}
+
+enum Change {
+    Insert(Box<RunRow>),
+    Update(Box<RunPatch>),
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn new(tx: &'a Connection) -> Self {
+        Self { tx, runs: IndexMap::new() }
+    }
+
+    /// Takes a change; it is written at the next [`Rows::flush`] at the latest.
+    pub(super) fn apply(&mut self, op: RowOp) -> rusqlite::Result<()> {
+        match op {
+            RowOp::Insert(row) => {
+                self.runs.insert(row.id, Change::Insert(row));
+            }
+            RowOp::Update(id, patch) => match self.runs.get_mut(&id) {
+                Some(Change::Insert(row)) => patch.apply(row),
+                Some(Change::Update(earlier)) => earlier.then(*patch),
+                None => {
+                    self.runs.insert(id, Change::Update(patch));
+                }
+            },
+            RowOp::Condition(row) => insert_condition(self.tx, &row)?,
+            RowOp::Sync(row) => insert_sync(self.tx, &row)?,
+            RowOp::Rename(names) => {
+                self.flush()?;
+                // One statement looks at the old names only, so that two queues can change theirs.
+                self.tx.execute(
+                    "UPDATE runs SET queue = (SELECT value FROM json_each(?1) WHERE key = queue)
+                     WHERE finished_at IS NULL AND queue IN (SELECT key FROM json_each(?1))",
+                    [json(&names)?],
+                )?;
+            }
+            RowOp::Delete(id) => {
+                self.runs.shift_remove(&id);
+                self.tx.prepare_cached("DELETE FROM runs WHERE id = ?")?.execute([id.0.as_bytes()])?;
+                self.tx.prepare_cached("DELETE FROM conditions WHERE run = ?")?.execute([id.0.as_bytes()])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all changes.
+    pub(super) fn flush(&mut self) -> rusqlite::Result<()> {
+        for (id, change) in self.runs.drain(..) {
+            match change {
+                Change::Insert(row) => insert_run(self.tx, &row)?,
+                Change::Update(patch) => update_run(self.tx, id, *patch)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn insert_run(tx: &Connection, run: &RunRow) -> rusqlite::Result<()> {
+    let (reason, message) = parts(run.cause.as_ref());
+    let mut insert = tx.prepare_cached(
+        "INSERT OR REPLACE INTO runs (seq, id, project, workflow, name, kind, tags, commit_id, spec, queue, request, origin,
+         group_name, parent, status, attempt, reason, message, created_at, queued_at, started_at, finished_at, exit_code,
+         outputs) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    )?;
+    insert.execute(params![
+        run.seq.0,
+        run.id.0.as_bytes(),
+        run.project.as_str(),
+        run.workflow.as_ref().map(|name| name.as_str()),
+        run.name,
+        run.kind,
+        text((!run.tags.is_empty()).then(|| json(&run.tags)).transpose()?),
+        run.commit.as_ref().map(|commit| commit.as_str()),
+        run.spec.as_bytes(),
+        run.queue.to_string(),
+        text((!run.request.is_empty()).then(|| json(&run.request)).transpose()?),
+        json(&run.origin)?,
+        run.group,
+        run.parent.as_ref().map(|parent| parent.0.as_bytes()),
+        run.status.word(),
+        run.attempt.0,
+        reason,
+        message,
+        run.created_at.0,
+        run.queued_at.map(|at| at.0),
+        run.started_at.map(|at| at.0),
+        run.finished_at.map(|at| at.0),
+        run.exit_code,
+        text((!run.outputs.is_empty()).then(|| json(&run.outputs)).transpose()?),
+    ])?;
+    Ok(())
+}
+
+/// A statement a part, because SQLite rewrites the index entries of every column that a statement names.
+fn update_run(tx: &Connection, id: RunId, patch: RunPatch) -> rusqlite::Result<()> {
+    let RunPatch { step, attempt, queue, queued_at, started_at, end } = patch;
+    if let Some(queue) = queue {
+        set_queue(tx, id, &queue)?;
+    }
+    let Some((status, cause)) = step else { return Ok(()) };
+    let (reason, message) = parts(cause.as_ref());
+    let id = id.0.as_bytes();
+    let (attempt, queued_at, started_at) = (attempt.map(|a| a.0), queued_at.map(|at| at.0), started_at.map(|at| at.0));
+    let Some(RunEnd { at, exit_code, outputs }) = end else {
+        let mut update = tx.prepare_cached(
+            "UPDATE runs SET status = ?2, reason = ?3, message = ?4, attempt = coalesce(?5, attempt),
+             queued_at = coalesce(queued_at, ?6), started_at = coalesce(started_at, ?7) WHERE id = ?1",
+        )?;
+        update.execute(params![id, status.word(), reason, message, attempt, queued_at, started_at])?;
+        return Ok(());
+    };
+    let outputs = text((!outputs.is_empty()).then(|| json(&outputs)).transpose()?);
+    let mut update = tx.prepare_cached(
+        "UPDATE runs SET status = ?2, reason = ?3, message = ?4, attempt = coalesce(?5, attempt),
+         queued_at = coalesce(queued_at, ?6), started_at = coalesce(started_at, ?7),
+         finished_at = ?8, exit_code = ?9, outputs = ?10 WHERE id = ?1",
+    )?;
+    let status = status.word();
+    update.execute(params![id, status, reason, message, attempt, queued_at, started_at, at.0, exit_code, outputs])?;
+    Ok(())
+}
+
+fn set_queue(tx: &Connection, id: RunId, queue: &QueueName) -> rusqlite::Result<()> {
+    let mut update = tx.prepare_cached("UPDATE runs SET queue = ?2 WHERE id = ?1")?;
+    update.execute(params![id.0.as_bytes(), queue.to_string()]).map(|_| ())
+}
+
+fn insert_condition(tx: &Connection, row: &ConditionRow) -> rusqlite::Result<()> {
+    let (reason, message) = parts(row.cause.as_ref());
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO conditions (run, seq, status, attempt, reason, message, at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    insert.execute(params![
+        row.run.0.as_bytes(),
+        row.seq.0,
+        row.status.map(|status| status.word()),
+        row.attempt.map(|attempt| attempt.0),
+        reason,
+        message,
+        row.at.0,
+    ])?;
+    Ok(())
+}
+
+fn insert_sync(tx: &Connection, row: &SyncRow) -> rusqlite::Result<()> {
+    let mut insert =
+        tx.prepare_cached("INSERT INTO syncs (seq, at, commit_id, subject, plan, note) VALUES (?, ?, ?, ?, ?, ?)")?;
+    let (commit, plan) = (row.commit.as_str(), row.plan.as_bytes());
+    insert.execute(params![row.seq.0, row.at.0, commit, row.subject, plan, row.note]).map(|_| ())
+}
+
+fn parts(cause: Option<&Cause>) -> (Option<&str>, Option<&str>) {
+    cause.map(|cause| (cause.reason.as_str(), cause.message.as_str())).unzip()
+}
+
+fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}

@@ -1,0 +1,84 @@
+//! Where the files of a local agent lie.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::domain::ids::AttemptName;
+
+/// The directory of one local agent.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// Makes the directory where it is missing; only its owner may enter.
+    pub fn create(dir: &Path) -> io::Result<Self> {
+        for part in ["runs", "logs", "outputs"] {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir.join(part))?;
+        }
+        Ok(Self { root: fs::canonicalize(dir)? })
+    }
+
+    /// The directory itself, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The file whose lock the one supervisor holds.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("supervisor.lock")
+    }
+
+    /// What the supervisor has to say that no server heard.
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.root.join("supervisor.log")
+    }
+
+    /// The record of what was launched and how it ended.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal.jsonl")
+    }
+
+    /// Where the supervisor listens.
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("supervisor.sock")
+    }
+
+    /// A path of the socket that is short however deep the directory lies (`sun_path` has 108 bytes): it leads
+    /// through the open directory, which must stay open while the path is used.
+    pub fn short_socket(&self) -> io::Result<(File, PathBuf)> {
+        let root = File::open(&self.root)?;
+        let path = format!("/proc/self/fd/{}/supervisor.sock", root.as_raw_fd());
+        Ok((root, path.into()))
+    }
+
+    /// The working directory of an attempt.
+    pub fn run(&self, attempt: AttemptName) -> PathBuf {
+        self.root.join(format!("runs/{attempt}"))
+    }
+
+    /// Standard output and standard error of an attempt. Missing when nothing was written.
+    pub fn log(&self, attempt: AttemptName) -> PathBuf {
+        self.root.join(format!("logs/{attempt}.log"))
+    }
+
+    /// Where an attempt may write its outputs.
+    pub fn outputs(&self, attempt: AttemptName) -> PathBuf {
+        self.root.join(format!("outputs/{attempt}.json"))
+    }
+
+    /// Removes what an attempt has left; what is not there is no trouble.
+    pub fn remove(&self, attempt: AttemptName) -> io::Result<()> {
+        let gone = |result: io::Result<()>| match result {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        gone(fs::remove_file(self.log(attempt)))?;
+        gone(fs::remove_file(self.outputs(attempt)))?;
+        gone(fs::remove_dir_all(self.run(attempt)))
+    }
+}
