@@ -1,4 +1,5 @@
 //! Sources over real repositories, made and changed with the `git` program.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail loudly, as tests do")]
 
 use std::fs;
 use std::io::Write as _;
@@ -355,7 +356,7 @@ fn a_branch_is_followed_and_its_history_told() {
     let ids =
         |cap| mirror.first_parent_between(&first, &third, cap).unwrap().into_iter().map(|c| c.id).collect::<Vec<_>>();
     assert_eq!(ids(10), [third.clone(), second]);
-    assert_eq!(ids(1), [third.clone()]);
+    assert_eq!(ids(1), std::slice::from_ref(&third));
 
     let set = mirror.read_specs(&third).unwrap();
     assert_eq!(paths(&set), ["queues/us/cpu.yaml", "queues/us/gpu.yaml"]);
@@ -511,7 +512,8 @@ fn leftovers_of_an_aborted_fetch_mend() {
 
 #[test]
 fn a_damaged_mirror_mends() {
-    let damages: [(&str, fn(&Path)); 9] = [
+    type Damage = (&'static str, fn(&Path));
+    let damages: [Damage; 9] = [
         ("HEAD is rubbish", |dir| fs::write(dir.join("HEAD"), [0xff, 0, 1]).unwrap()),
         ("no HEAD", |dir| fs::remove_file(dir.join("HEAD")).unwrap()),
         ("no objects", |dir| fs::remove_dir_all(dir.join("objects")).unwrap()),
