@@ -1,4 +1,5 @@
 //! TODO-cli
+pub mod init;
 use std::process::ExitCode;
 /// Entry.
 pub fn main() -> ExitCode {
