@@ -1,5 +1,9 @@
 //! What a command comes to: events, or a refusal. Deciding changes nothing.
 
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+
 use super::command::{Command, Outcome, Rejection};
 use super::event::{Event, NewRun, RevisionApplied};
 use super::gates::GateOwner;
@@ -7,7 +11,7 @@ use super::observation::{Cause, DEADLINE_EXCEEDED, Observation, Seen};
 use super::state::State;
 use super::status::Status;
 use super::table::{MAX_RUNS, RunIx};
-use crate::domain::ids::{Attempt, CommitId, RunId};
+use crate::domain::ids::{Attempt, CommitId, QueueName, RunId};
 use crate::domain::spec::WhenBusy;
 use crate::domain::time::{Span, Timestamp};
 
@@ -45,10 +49,10 @@ pub fn decide(state: &State, now: Timestamp, command: &Command) -> Decision {
         Command::ApplyRevision { based_on, revision, starts, stops } => {
             apply(state, now, based_on, revision, starts, stops)
         }
-        Command::Submit(runs) => submit(state, now, runs, None),
+        Command::Submit(runs) => submit(Draft::new(state, now), runs, None),
         Command::Stop { run, by } => stop(state, now, *run, &Cause::new("StoppedByUser", format!("stopped by {by}")))
             .ok_or(Rejection::NoSuchRun(*run)),
-        Command::Approve { run, by } => approve(state, *run, by),
+        Command::Approve { run, by } => approve(state, now, *run, by),
         Command::ChangeQueue { queue, policy, by } => match state.queues.queue_of.get(queue) {
             None => Err(Rejection::NoSuchQueue(queue.clone())),
             Some(ix) if state.queues.queues[*ix].removed => Err(Rejection::QueueRemoved(queue.clone())),
@@ -81,109 +85,175 @@ fn apply(
         return Err(Rejection::Stale { planned: based_on.clone(), applied });
     }
     let gone = Cause::new("WorkflowRemoved", "its workflow was removed with onRemove");
-    let mut events = vec![Event::RevisionApplied(Box::new(revision.clone()))];
-    events.extend(stops.iter().filter_map(|run| stop(state, now, *run, &gone)).flatten());
-    events.extend(submit(state, now, starts, Some(revision))?);
-    Ok(events)
+    let mut draft = Draft::new(state, now);
+    draft.events.push(Event::RevisionApplied(Box::new(revision.clone())));
+    stops.iter().for_each(|run| draft.stop(*run, &gone));
+    submit(draft, starts, Some(revision))
+}
+
+/// What one command has come to so far, so that its later parts see the earlier ones.
+struct Draft<'a> {
+    state: &'a State,
+    now: Timestamp,
+    events: Vec<Event>,
+    /// Runs that it makes.
+    made: IndexMap<RunId, &'a NewRun>,
+    /// Runs that it ends or tells to stop.
+    ended: BTreeSet<RunId>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(state: &'a State, now: Timestamp) -> Self {
+        Self { state, now, events: Vec::new(), made: IndexMap::new(), ended: BTreeSet::new() }
+    }
+
+    /// Stops a run, once, wherever it comes from.
+    fn stop(&mut self, run: RunId, cause: &Cause) {
+        if self.ended.contains(&run) {
+            return;
+        }
+        if self.made.contains_key(&run) {
+            self.events.push(finished(run, Status::Stopped, cause.clone(), self.now));
+            self.ended.insert(run);
+            return;
+        }
+        for event in stop(self.state, self.now, run, cause).into_iter().flatten() {
+            let (Event::RunFinished { run, .. } | Event::RunStopping { run, .. }) = &event else { continue };
+            if self.ended.insert(*run) {
+                self.events.push(event);
+            }
+        }
+    }
+
+    fn finish(&mut self, run: RunId, status: Status, cause: Cause) {
+        self.events.push(finished(run, status, cause, self.now));
+        self.ended.insert(run);
+    }
+
+    /// Whether there is an unfinished pipeline of this id.
+    fn has_pipeline(&self, id: RunId) -> bool {
+        let stored = || self.state.runs.find(id).is_some_and(|ix| self.state.runs[ix].pipeline.is_some());
+        !self.ended.contains(&id) && (self.made.get(&id).is_some_and(|run| run.pipeline.is_some()) || stored())
+    }
 }
 
 /// Starts runs; those that are known already are passed over, so that asking twice is harmless.
-fn submit(state: &State, now: Timestamp, runs: &[NewRun], with: Option<&RevisionApplied>) -> Decided {
-    if state.runs.len() + runs.len() > MAX_RUNS {
-        return Err(Rejection::TooManyRuns(state.runs.len()));
-    }
-    let mut events = Vec::new();
+fn submit<'a>(mut draft: Draft<'a>, runs: &'a [NewRun], with: Option<&RevisionApplied>) -> Decided {
+    let state = draft.state;
     for run in runs {
-        if state.runs.find(run.id).is_some() || state.finished_recently(run.id) {
+        if state.runs.find(run.id).is_some() || state.finished_recently(run.id) || draft.made.contains_key(&run.id) {
             continue;
         }
-        let made = with.is_some_and(|revision| matches!(revision.queues.get(&run.queue), Some(Some(_))));
-        match state.queues.queue_of.get(&run.queue) {
-            None if !made => return Err(Rejection::NoSuchQueue(run.queue.clone())),
-            Some(ix) if state.queues.queues[*ix].removed && !made => {
-                return Err(Rejection::QueueRemoved(run.queue.clone()));
-            }
-            _ => {}
+        if state.runs.len() + draft.made.len() >= MAX_RUNS {
+            return Err(Rejection::TooManyRuns(state.runs.len()));
         }
-        if let Some(parent) = run.parent
-            && state.runs.find(parent).is_none_or(|ix| state.runs[ix].pipeline.is_none())
-        {
+        takes_runs(state, &run.queue, with)?;
+        if let Some(parent) = run.parent.filter(|parent| !draft.has_pipeline(*parent)) {
             return Err(Rejection::NoSuchPipeline(parent));
         }
-        let superseded = supersede(state, now, run);
-        events.push(Event::RunCreated(Box::new(run.clone())));
-        match superseded {
-            Supersession::Goes(others) => events.splice(events.len() - 1..events.len() - 1, others).for_each(drop),
-            Supersession::Skipped(cause) => {
-                events.push(finished(run.id, Status::Skipped, cause, now));
-                continue;
-            }
-        }
-        if run.pipeline.is_some() && run.parent.is_none() && run.group.is_none() {
-            events.push(Event::RunProgressed {
-                run: run.id,
-                attempt: Attempt(1),
-                status: Status::Running,
-                cause: None,
-                at: now,
-            });
+        let skipped = supersede(&mut draft, run);
+        draft.events.push(Event::RunCreated(Box::new(run.clone())));
+        draft.made.insert(run.id, run);
+        if let Some(cause) = skipped {
+            draft.finish(run.id, Status::Skipped, cause);
+        } else if run.pipeline.is_some() && run.parent.is_none() && run.group.is_none() && !run.needs_approval {
+            draft.events.push(begins(run.id, draft.now));
         }
     }
-    Ok(events)
+    Ok(draft.events)
 }
 
-/// What a new run does to those of its group.
-enum Supersession {
-    /// It goes on, after these events.
-    Goes(Vec<Event>),
-    /// It does not start.
-    Skipped(Cause),
+/// Whether a queue takes runs, once the revision that comes with them is applied.
+fn takes_runs(state: &State, queue: &QueueName, with: Option<&RevisionApplied>) -> Result<(), Rejection> {
+    let declared = with.and_then(|revision| {
+        let renamed = revision.renamed.values().any(|new| new == queue).then_some(true);
+        revision.queues.get(queue).map(Option::is_some).or(renamed)
+    });
+    match (declared, state.queues.queue_of.get(queue)) {
+        (Some(true), _) => Ok(()),
+        (Some(false), _) => Err(Rejection::QueueRemoved(queue.clone())),
+        (None, None) => Err(Rejection::NoSuchQueue(queue.clone())),
+        (None, Some(ix)) if state.queues.queues[*ix].removed => Err(Rejection::QueueRemoved(queue.clone())),
+        (None, Some(_)) => Ok(()),
+    }
 }
 
-fn supersede(state: &State, now: Timestamp, run: &NewRun) -> Supersession {
-    let Some(group) = &run.group else { return Supersession::Goes(Vec::new()) };
+/// A pipeline that passes no gate runs at once.
+fn begins(run: RunId, at: Timestamp) -> Event {
+    Event::RunProgressed { run, attempt: Attempt(1), status: Status::Running, cause: None, at }
+}
+
+/// Does to the others of its group what a new run asks for; a cause when the run itself does not start.
+fn supersede(draft: &mut Draft<'_>, run: &NewRun) -> Option<Cause> {
+    let group = run.group.as_ref().filter(|_| run.parent.is_none())?;
     let owner = GateOwner::Group(run.project.clone(), group.group.clone());
-    let Some(gate) = state.gates.find(&owner) else { return Supersession::Goes(Vec::new()) };
-    let waiting = state.gates[gate].leaves.iter(&state.runs).chain(state.gates[gate].pipelines.iter(&state.runs));
-    let waiting: Vec<RunId> = waiting.map(|ix| state.runs[ix].id).collect();
-    if state.gates[gate].inflight as usize + waiting.len() < group.limit as usize {
-        return Supersession::Goes(Vec::new());
+    let state = draft.state;
+    let gate = state.gates.find(&owner);
+    let same = |other: &NewRun| {
+        other.parent.is_none()
+            && other.project == run.project
+            && other.group.as_ref().is_some_and(|other| other.group == group.group)
+    };
+    let of_batch: Vec<RunId> = draft.made.values().filter(|other| same(other)).map(|other| other.id).collect();
+    let stored = gate.map_or(0, |ix| {
+        let gate = &state.gates[ix];
+        gate.inflight as usize + gate.leaves.len() as usize + gate.pipelines.len() as usize
+    });
+    if stored + of_batch.len() < group.limit as usize {
+        return None;
+    }
+    let mut members: Vec<_> =
+        state.runs.iter().map(|(_, other)| other).filter(|other| gate.is_some() && other.gate == gate).collect();
+    members.sort_by_key(|other| other.order);
+    let waits = |status| matches!(status, Status::Created | Status::Compiled | Status::Queued | Status::Retrying);
+    let members = members.into_iter().map(|other| (other.id, waits(other.status), other.status != Status::Created));
+    let made = of_batch.into_iter().map(|id| (id, true, !draft.made[&id].needs_approval));
+    let members: Vec<_> = members.chain(made).filter(|(id, ..)| !draft.ended.contains(id)).collect();
+    if members.iter().filter(|(_, _, counts)| *counts).count() < group.limit as usize {
+        return None;
     }
     let cause = Cause::new("Superseded", format!("run {} of group {} took its place", run.id, group.group));
-    let stop_all =
-        |runs: Vec<RunId>| runs.into_iter().filter_map(|id| stop(state, now, id, &cause)).flatten().collect();
     match group.when_busy {
-        WhenBusy::Queue => Supersession::Goes(Vec::new()),
-        WhenBusy::ReplaceQueued => Supersession::Goes(stop_all(waiting)),
-        WhenBusy::CancelRunning => {
-            let passed = state.runs.iter().filter(|(_, other)| other.gate == Some(gate)).map(|(_, other)| other.id);
-            Supersession::Goes(stop_all(passed.collect()))
+        WhenBusy::Queue => {}
+        WhenBusy::ReplaceQueued => {
+            members.iter().filter(|(_, waits, _)| *waits).for_each(|(id, ..)| draft.stop(*id, &cause));
         }
-        WhenBusy::Skip => Supersession::Skipped(Cause::new(
-            "GroupBusy",
-            format!("group {} has {} unfinished, its limit", group.group, group.limit),
-        )),
+        WhenBusy::CancelRunning => members.iter().for_each(|(id, ..)| draft.stop(*id, &cause)),
+        WhenBusy::Skip => {
+            let message = format!("group {} has {} unfinished, its limit", group.group, group.limit);
+            return Some(Cause::new("GroupBusy", message));
+        }
     }
+    None
 }
 
-/// Stops a run; `None` when there is no such unfinished run.
+/// Stops a run, and everything below it first when it is a pipeline; `None` when there is no such unfinished run.
 pub(super) fn stop(state: &State, now: Timestamp, id: RunId, cause: &Cause) -> Option<Vec<Event>> {
     let ix = state.runs.find(id)?;
-    Some(match state.runs[ix].status {
+    let run = &state.runs[ix];
+    if let Some(pipeline) = run.pipeline {
+        let of_parent = state.runs.iter().map(|(_, run)| run).filter(|run| run.gate == Some(pipeline.direct));
+        let mut children: Vec<_> = of_parent.collect();
+        children.sort_by_key(|run| run.order);
+        let stopped = children.into_iter().filter_map(|run| stop(state, now, run.id, cause)).flatten();
+        return Some(stopped.chain([finished(id, Status::Stopped, cause.clone(), now)]).collect());
+    }
+    Some(match run.status {
         Status::Stopping => Vec::new(),
-        status if status.holds_slot() && state.runs[ix].pipeline.is_none() => {
-            vec![Event::RunStopping { run: id, cause: cause.clone() }]
-        }
+        status if status.holds_slot() => vec![Event::RunStopping { run: id, cause: cause.clone() }],
         _ => vec![finished(id, Status::Stopped, cause.clone(), now)],
     })
 }
 
-fn approve(state: &State, id: RunId, by: &str) -> Decided {
+fn approve(state: &State, now: Timestamp, id: RunId, by: &str) -> Decided {
     let ix = state.runs.find(id).ok_or(Rejection::NoSuchRun(id))?;
-    match state.runs[ix].status {
-        Status::Created => Ok(vec![Event::RunApproved { run: id, by: by.to_owned() }]),
-        _ => Err(Rejection::NotWaiting(id)),
+    let run = &state.runs[ix];
+    if run.status != Status::Created {
+        return Err(Rejection::NotWaiting(id));
     }
+    let approved = Event::RunApproved { run: id, by: by.to_owned() };
+    let runs_at_once = run.pipeline.is_some() && run.gate.is_none();
+    Ok([approved].into_iter().chain(runs_at_once.then(|| begins(id, now))).collect())
 }
 
 fn finished(run: RunId, status: Status, cause: Cause, at: Timestamp) -> Event {

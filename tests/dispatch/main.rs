@@ -1,0 +1,8 @@
+//! The dispatcher from outside: small scenarios, and random histories beside a slow oracle.
+//!
+//! Every pass of every test here is watched by the oracle and followed by a recount of the state.
+
+mod oracle;
+mod scenarios;
+mod simulation;
+mod world;

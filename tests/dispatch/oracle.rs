@@ -1,0 +1,322 @@
+//! The rules of design §5 once more, written as slowly and plainly as possible: full scans over plain vectors.
+//!
+//! It shares no code with the dispatcher but the division of a limit among levels, which has tests of its own.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate::domain::catalog::{AgentPolicy, QueuePolicy};
+use tidegate::domain::dispatch::event::{Event, NewRun, OrganizationLimits};
+use tidegate::domain::dispatch::status::Status;
+use tidegate::domain::ids::{AgentName, ProjectName, QueueName, RunId};
+use tidegate::domain::quantity::Resources;
+use tidegate::domain::sharing::{LevelDemand, budgets};
+use tidegate::domain::spec::{Limit, Order, Priority};
+use tidegate::domain::time::Timestamp;
+
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub new: NewRun,
+    pub status: Status,
+    pub attempt: u32,
+    /// The outermost pipeline above it.
+    root: Option<RunId>,
+    order: u64,
+    passed: bool,
+    pub until: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct Queue {
+    pub name: QueueName,
+    pub policy: QueuePolicy,
+    last_served: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct Agent {
+    pub name: AgentName,
+    pub policy: AgentPolicy,
+    last_served: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Oracle {
+    pub runs: Vec<Run>,
+    pub queues: Vec<Queue>,
+    pub agents: Vec<Agent>,
+    pub up: BTreeSet<AgentName>,
+    limits: OrganizationLimits,
+    projects: BTreeMap<ProjectName, Limit>,
+    groups: BTreeMap<(ProjectName, String), u32>,
+    pipelines: BTreeMap<RunId, Limit>,
+    changed: BTreeMap<QueueName, QueuePolicy>,
+    clock: u64,
+}
+
+fn slot(run: &Run) -> bool {
+    use Status::{Running, Scheduled, Starting, Stopping, Warning};
+    run.new.pipeline.is_none() && matches!(run.status, Scheduled | Starting | Running | Warning | Stopping)
+}
+
+fn room(limit: Limit, used: usize) -> bool {
+    match limit {
+        Limit::At(n) => used < n as usize,
+        Limit::Unlimited => true,
+    }
+}
+
+fn fits(ceiling: &Resources, used: &[&Run], request: &Resources) -> bool {
+    request.0.iter().all(|(name, need)| {
+        let have = ceiling.0.get(name).map(|have| u128::from(have.millis()));
+        let taken = used.iter().filter_map(|run| run.new.request.0.get(name)).map(|n| u128::from(n.millis()));
+        have.is_none_or(|have| taken.sum::<u128>() + u128::from(need.millis()) <= have)
+    })
+}
+
+impl Oracle {
+    fn run(&mut self, id: RunId) -> &mut Run {
+        self.runs.iter_mut().find(|run| run.new.id == id).expect("events name unfinished runs")
+    }
+
+    fn turn(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// Takes an event in. What the pass decided must be what these rules would have decided.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::RevisionApplied(revision) => {
+                self.limits = revision.organization.unwrap_or(self.limits);
+                for (name, policy) in &revision.projects {
+                    self.projects.insert(name.clone(), policy.as_ref().map_or(Limit::Unlimited, |p| p.concurrency));
+                }
+                for (name, policy) in &revision.agents {
+                    let Some(policy) = policy.clone() else { continue };
+                    match self.agents.iter_mut().find(|agent| agent.name == *name) {
+                        Some(agent) => agent.policy = policy,
+                        None => self.agents.push(Agent { name: name.clone(), policy, last_served: 0 }),
+                    }
+                }
+                for (name, policy) in std::mem::take(&mut self.changed) {
+                    self.queues.iter_mut().filter(|q| q.name == name).for_each(|q| q.policy = policy.clone());
+                }
+                for queue in &mut self.queues {
+                    queue.name = revision.renamed.get(&queue.name).unwrap_or(&queue.name).clone();
+                }
+                for run in &mut self.runs {
+                    run.new.queue = revision.renamed.get(&run.new.queue).unwrap_or(&run.new.queue).clone();
+                }
+                for (name, policy) in &revision.queues {
+                    let Some(policy) = policy.clone() else { continue };
+                    match self.queues.iter_mut().find(|queue| queue.name == *name) {
+                        Some(queue) => queue.policy = policy,
+                        None => self.queues.push(Queue { name: name.clone(), policy, last_served: 0 }),
+                    }
+                }
+            }
+            Event::QueueChanged { queue, policy, .. } => {
+                let found = self.queues.iter_mut().find(|q| q.name == *queue).expect("only known queues change");
+                let declared = std::mem::replace(&mut found.policy, policy.clone());
+                self.changed.entry(queue.clone()).or_insert(declared);
+            }
+            Event::QueueGone { queue } => {
+                assert!(self.runs.iter().all(|run| run.new.queue != *queue), "queue {queue} went with runs");
+                self.changed.remove(queue);
+                self.queues.retain(|q| q.name != *queue);
+            }
+            Event::AgentGone { agent } => {
+                assert!(self.queues.iter().all(|queue| queue.name.agent != *agent), "agent {agent} went with queues");
+                self.agents.retain(|a| a.name != *agent);
+            }
+            Event::RunCreated(new) => {
+                assert!(self.runs.iter().all(|run| run.new.id != new.id), "one id is one run");
+                let above = new.parent.and_then(|parent| self.runs.iter().find(|run| run.new.id == parent));
+                let root = above.map(|run| run.root.unwrap_or(run.new.id));
+                if let Some(group) = new.group.as_ref().filter(|_| new.parent.is_none()) {
+                    self.groups.insert((new.project.clone(), group.group.clone()), group.limit);
+                }
+                if let Some(limit) = new.pipeline {
+                    self.pipelines.insert(new.id, limit);
+                }
+                let status = if new.needs_approval { Status::Created } else { Status::Compiled };
+                let (order, new, until) = (self.turn(), (**new).clone(), Timestamp::default());
+                self.runs.push(Run { new, status, attempt: 0, root, order, passed: false, until });
+            }
+            Event::RunApproved { run, .. } => {
+                let order = self.turn();
+                let run = self.run(*run);
+                (run.status, run.order) = (Status::Compiled, order);
+            }
+            Event::RunQueued { run } => {
+                let order = self.turn();
+                if self.run(*run).status == Status::Compiled {
+                    assert_eq!(self.next_at_gates(), Some(*run), "the gates let through whose turn it is");
+                } else {
+                    assert_eq!(self.run(*run).status, Status::Retrying);
+                }
+                let run = self.run(*run);
+                run.passed = true;
+                run.status = if run.new.pipeline.is_some() { Status::Running } else { Status::Queued };
+                run.order = if run.new.pipeline.is_some() { run.order } else { order };
+            }
+            Event::RunMoved { run, queue } => {
+                let order = self.turn();
+                let run = self.run(*run);
+                run.new.queue = queue.clone();
+                run.order = if run.status == Status::Queued { order } else { run.order };
+            }
+            Event::RunScheduled { run, attempt } => {
+                assert_eq!(self.next_to_start(), Some(*run), "the dispatcher starts whose turn it is");
+                let served = self.turn();
+                let found = self.run(*run);
+                assert_eq!(attempt.0, found.attempt + 1, "attempts count up by one");
+                (found.status, found.attempt) = (Status::Scheduled, attempt.0);
+                let queue = found.new.queue.clone();
+                self.queues.iter_mut().filter(|q| q.name == queue).for_each(|q| q.last_served = served);
+                self.agents.iter_mut().filter(|a| a.name == queue.agent).for_each(|a| a.last_served = served);
+            }
+            Event::RunProgressed { run, status, .. } => self.run(*run).status = *status,
+            Event::RunStopping { run, .. } => {
+                assert!(slot(self.run(*run)), "only what holds a slot is told to stop");
+                self.run(*run).status = Status::Stopping;
+            }
+            Event::RunRetrying { run, until, .. } => {
+                let run = self.run(*run);
+                (run.status, run.until) = (Status::Retrying, *until);
+            }
+            Event::RunFinished { run, status, .. } => {
+                assert!(status.is_final());
+                self.run(*run);
+                self.runs.retain(|other| other.new.id != *run);
+            }
+            Event::RunDeleted { .. } => {}
+        }
+    }
+
+    /// Design §5, stage 1: whose turn it is at the gates.
+    pub fn next_at_gates(&self) -> Option<RunId> {
+        let waiting = |run: &&Run| {
+            run.status == Status::Compiled
+                && (run.new.pipeline.is_none() || run.new.parent.is_some() || run.new.group.is_some())
+                && self.gates_admit(run)
+        };
+        let next = self.runs.iter().filter(waiting).min_by_key(|run| (run.new.pipeline.is_none(), run.order));
+        next.map(|run| run.new.id)
+    }
+
+    fn gates_admit(&self, run: &Run) -> bool {
+        let count = |counts: &dyn Fn(&Run) -> bool| self.runs.iter().filter(|r| r.passed && counts(r)).count();
+        let leaf = run.new.pipeline.is_none();
+        let group = |r: &Run| r.new.group.as_ref().filter(|_| r.new.parent.is_none()).map(|group| group.group.clone());
+        let direct = match (run.new.parent, group(run)) {
+            (Some(parent), _) => room(self.pipelines[&parent], count(&|r| r.new.parent == Some(parent))),
+            (None, Some(name)) => {
+                let limit = self.groups[&(run.new.project.clone(), name.clone())];
+                let same = |r: &Run| r.new.project == run.new.project && group(r).as_ref() == Some(&name);
+                room(Limit::At(limit), count(&same))
+            }
+            (None, None) => true,
+        };
+        let controller = run.root.is_none_or(|root| {
+            !leaf || room(self.pipelines[&root], count(&|r| r.root == Some(root) && r.new.pipeline.is_none()))
+        });
+        let limit = self.projects.get(&run.new.project).copied().unwrap_or_default();
+        let project = !leaf || room(limit, count(&|r| r.new.project == run.new.project && r.new.pipeline.is_none()));
+        direct && controller && project
+    }
+
+    /// Design §5, stage 2: who starts next.
+    pub fn next_to_start(&self) -> Option<RunId> {
+        if !room(self.limits.concurrency, self.runs.iter().filter(|run| slot(run)).count()) {
+            return None;
+        }
+        let mut agents: Vec<(Priority, &Agent)> = Vec::new();
+        for agent in &self.agents {
+            let top = self.ready(agent).into_iter().map(|queue| queue.policy.priority).max();
+            let open = self.up.contains(&agent.name) && room(agent.policy.concurrency, self.used_of_agent(agent).len());
+            agents.extend(top.filter(|_| open).map(|top| (top, agent)));
+        }
+        agents.sort_by_key(|(top, agent)| (Reverse(*top), agent.last_served, agent.name.clone()));
+        agents.into_iter().find_map(|(_, agent)| self.next_of_agent(agent))
+    }
+
+    fn used_of_agent(&self, agent: &Agent) -> Vec<&Run> {
+        self.runs.iter().filter(|run| slot(run) && run.new.queue.agent == agent.name).collect()
+    }
+
+    fn used_of_queue(&self, queue: &Queue) -> Vec<&Run> {
+        self.runs.iter().filter(|run| slot(run) && run.new.queue == queue.name).collect()
+    }
+
+    /// The queues of an agent that could hand something over as far as they go.
+    fn ready(&self, agent: &Agent) -> Vec<&Queue> {
+        let of_agent = self.queues.iter().filter(|queue| queue.name.agent == agent.name);
+        let ready = |queue: &&Queue| {
+            !queue.policy.hold
+                && room(queue.policy.concurrency, self.used_of_queue(queue).len())
+                && self.first_of_queue(agent, queue, false).is_some()
+        };
+        of_agent.filter(ready).collect()
+    }
+
+    fn first_of_queue(&self, agent: &Agent, queue: &Queue, with_capacity: bool) -> Option<RunId> {
+        let mut line: Vec<&Run> = self.runs.iter().filter(|run| run.status == Status::Queued).collect();
+        line.retain(|run| run.new.queue == queue.name);
+        // What can never fit does not count.
+        line.retain(|r| fits(&queue.policy.quota, &[], &r.new.request));
+        line.retain(|r| fits(&agent.policy.capacity, &[], &r.new.request));
+        line.sort_by_key(|run| run.order);
+        if queue.policy.order == Order::Strict {
+            line.truncate(1);
+        }
+        let (of_queue, of_agent) = (self.used_of_queue(queue), self.used_of_agent(agent));
+        let now = |run: &&&Run| {
+            fits(&queue.policy.quota, &of_queue, &run.new.request)
+                && (!with_capacity || fits(&agent.policy.capacity, &of_agent, &run.new.request))
+        };
+        line.iter().find(now).map(|run| run.new.id)
+    }
+
+    fn next_of_agent(&self, agent: &Agent) -> Option<RunId> {
+        let mut levels: Vec<Priority> = self.queues_of(agent).map(|queue| queue.policy.priority).collect();
+        levels.sort();
+        levels.dedup();
+        levels.reverse();
+        let demand = |priority: &Priority| {
+            let at = self.queues_of(agent).filter(|queue| queue.policy.priority == *priority);
+            let sum = at.map(|queue| match queue.policy.concurrency {
+                Limit::At(n) => Some(u64::from(n)),
+                Limit::Unlimited => None,
+            });
+            LevelDemand { priority: *priority, limit_sum: sum.sum() }
+        };
+        let cap = [agent.policy.concurrency, self.limits.concurrency].into_iter().filter_map(|limit| match limit {
+            Limit::At(n) => Some(u64::from(n)),
+            Limit::Unlimited => None,
+        });
+        let demands: Vec<LevelDemand> = levels.iter().map(demand).collect();
+        let shares = budgets(self.limits.sharing, cap.min(), &demands);
+        let used = |priority: Priority| {
+            let queues = self.queues_of(agent).filter(move |queue| queue.policy.priority == priority);
+            queues.map(|queue| self.used_of_queue(queue).len() as u64).sum::<u64>()
+        };
+        let mut order: Vec<(bool, Reverse<Priority>)> =
+            levels.iter().zip(shares).map(|(level, share)| (used(*level) >= share, Reverse(*level))).collect();
+        order.sort();
+        let ready = self.ready(agent);
+        order.into_iter().find_map(|(_, Reverse(level))| {
+            let mut queues: Vec<&&Queue> = ready.iter().filter(|queue| queue.policy.priority == level).collect();
+            queues.sort_by(|a, b| {
+                let share = |x: &Queue, y: &Queue| self.used_of_queue(x).len() as u64 * u64::from(y.policy.weight);
+                share(a, b).cmp(&share(b, a)).then(a.last_served.cmp(&b.last_served)).then(a.name.cmp(&b.name))
+            });
+            queues.into_iter().find_map(|queue| self.first_of_queue(agent, queue, true))
+        })
+    }
+
+    fn queues_of<'a>(&'a self, agent: &'a Agent) -> impl Iterator<Item = &'a Queue> {
+        self.queues.iter().filter(|queue| queue.name.agent == agent.name)
+    }
+}

@@ -1,0 +1,1 @@
+//! Small scenarios, each by its name.

@@ -1,0 +1,365 @@
+//! Random histories: policies, submissions and a target that tells late, twice, never and out of order, with a crash
+//! after any event. The oracle watches every decision; each crash compares log, snapshot and state.
+//!
+//! `TIDEGATE_SIM_SEED` starts at another seed, `TIDEGATE_SIM_COUNT` runs more histories. A failure names its seed.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tidegate::domain::catalog::SupersedePolicy;
+use tidegate::domain::dispatch::command::Command;
+use tidegate::domain::dispatch::event::{NewRun, OrganizationLimits};
+use tidegate::domain::dispatch::observation::{Cause, Observation, Seen};
+use tidegate::domain::dispatch::status::Status;
+use tidegate::domain::dispatch::{Owed, outbox};
+use tidegate::domain::ids::{AttemptName, QueueName, RunId};
+use tidegate::domain::spec::{OnRemove, Order, Sharing, WhenBusy};
+use tidegate::domain::time::Span;
+
+use crate::world::{
+    World, agent_name, agent_policy, limit, policy, project_name, project_policy, queue_name, resources,
+};
+
+/// Histories by default: about ten seconds of a debug build.
+const COUNT: u64 = 40;
+/// Commands in each.
+const STEPS: usize = 220;
+
+const AGENTS: [&str; 3] = ["a", "b", "c"];
+const QUEUES: [&str; 7] = ["a/default", "a/q", "a/r", "b/default", "b/q", "b/r", "c/default"];
+
+#[test]
+fn random_histories_agree_with_the_oracle() {
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    let (seed, count) = (number("TIDEGATE_SIM_SEED", 1), number("TIDEGATE_SIM_COUNT", COUNT));
+    let mut decisions = 0;
+    for seed in seed..seed + count {
+        let mut simulation = Simulation::new(seed);
+        let result = catch_unwind(AssertUnwindSafe(|| simulation.run()));
+        if let Err(panic) = result {
+            eprintln!("TIDEGATE_SIM_SEED={seed} TIDEGATE_SIM_COUNT=1 repeats this");
+            std::panic::resume_unwind(panic);
+        }
+        decisions += simulation.world.started.len();
+    }
+    assert!(decisions as u64 > count * 20, "the histories start enough to mean something: {decisions}");
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    fn of<T: Clone>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len())].clone()
+    }
+}
+
+struct Simulation {
+    random: Random,
+    world: World,
+    /// What the targets know: how far each attempt has come.
+    attempts: BTreeMap<AttemptName, usize>,
+    /// What was said and has not arrived, or will arrive again.
+    wire: Vec<Observation>,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Self {
+        Self { random: Random(seed), world: World::new(), attempts: BTreeMap::new(), wire: Vec::new() }
+    }
+
+    fn run(&mut self) {
+        for agent in AGENTS {
+            self.world.agent(agent, -1, "");
+        }
+        for queue in QUEUES {
+            let policy = self.policy(queue);
+            self.world.queue(queue, policy);
+        }
+        for _ in 0..STEPS {
+            self.step();
+            if self.random.chance(6) {
+                self.world.crash();
+            }
+        }
+        self.settle();
+    }
+
+    fn step(&mut self) {
+        match self.random.below(100) {
+            0..28 => self.submit(),
+            28..62 => self.target(),
+            62..80 => self.deliver(),
+            80..84 => self.stop(),
+            84..86 => self.approve(),
+            86..93 => self.commit(),
+            93..95 => self.change_queue(),
+            95..97 => {
+                let (agent, up) = (self.random.of(&AGENTS), self.random.chance(75));
+                self.world.up(agent, up);
+            }
+            _ => {
+                let seconds = self.random.of(&[1, 10, 60, 400]);
+                self.world.tick(seconds);
+            }
+        }
+    }
+
+    fn policy(&mut self, _queue: &str) -> tidegate::domain::catalog::QueuePolicy {
+        let priority = self.random.of(&[-1, 1, 1, 2, 3]);
+        let concurrency = self.random.of(&[-1, 0, 1, 2, 2, 3, 8]);
+        let mut policy = policy(priority, concurrency);
+        policy.quota = resources(self.random.of(&["", "", "cpu=4", "cpu=2,memory=4Gi", "gpu=1,cost=3", "cost=2"]));
+        policy.weight = 1 + self.random.below(3) as u32;
+        policy.order = self.random.of(&[Order::Backfill, Order::Backfill, Order::Strict]);
+        policy.hold = self.random.chance(10);
+        policy.on_remove = match self.random.below(3) {
+            0 => OnRemove::Drain,
+            1 => OnRemove::Cancel,
+            _ => OnRemove::MoveTo(queue_name(self.random.of(&QUEUES))),
+        };
+        policy
+    }
+
+    fn any_queue(&mut self) -> QueueName {
+        queue_name(self.random.of(&QUEUES))
+    }
+
+    fn any_run(&mut self) -> Option<RunId> {
+        let n = self.world.oracle.runs.len();
+        (n > 0).then(|| self.world.oracle.runs[self.random.below(n)].new.id)
+    }
+
+    fn submit(&mut self) {
+        let n = 1 + self.random.below(4);
+        let mut runs: Vec<NewRun> = (0..n).map(|_| self.new_run()).collect();
+        if self.random.chance(10) {
+            runs.push(runs[0].clone());
+        }
+        self.world.exec(Command::Submit(runs.clone()));
+        if self.random.chance(10) {
+            self.world.exec(Command::Submit(runs));
+        }
+    }
+
+    fn new_run(&mut self) -> NewRun {
+        let queue = self.any_queue();
+        let mut run = self.world.new_run(&queue.to_string());
+        run.project = project_name(self.random.of(&["p", "r"]));
+        let shapes = ["", "cpu=1", "cpu=1", "cpu=2", "cpu=3,memory=1Gi", "gpu=1", "gpu=1,cost=1500m", "memory=3Gi"];
+        run.request = resources(self.random.of(&shapes));
+        run.max_retries = self.random.below(3) as u32;
+        run.needs_approval = self.random.chance(6);
+        if self.random.chance(15) {
+            run.pipeline = Some(limit(self.random.of(&[-1, 1, 2, 4])));
+        }
+        let pipelines = self.world.oracle.runs.iter().filter(|run| run.new.pipeline.is_some());
+        let pipelines: Vec<_> = pipelines.map(|run| (run.new.id, run.new.project.clone())).collect();
+        if !pipelines.is_empty() && self.random.chance(50) {
+            let (parent, project) = self.random.of(&pipelines);
+            (run.parent, run.project) = (Some(parent), project);
+        } else if self.random.chance(20) {
+            let busy = [WhenBusy::Queue, WhenBusy::ReplaceQueued, WhenBusy::CancelRunning, WhenBusy::Skip];
+            run.group = Some(SupersedePolicy {
+                group: self.random.of(&["x", "y"]).to_owned(),
+                limit: 1 + self.random.below(2) as u32,
+                when_busy: self.random.of(&busy),
+            });
+        }
+        run
+    }
+
+    /// A target does some of what is owed, goes on with an attempt, and says so.
+    fn target(&mut self) {
+        let agent = agent_name(self.random.of(&AGENTS));
+        for owed in outbox(&self.world.state, &agent) {
+            if self.random.chance(70) {
+                match owed {
+                    Owed::Launch(attempt) => drop(self.attempts.entry(attempt).or_insert(0)),
+                    Owed::Stop(attempt) => {
+                        if self.attempts.insert(attempt, 9) != Some(9) || self.random.chance(30) {
+                            self.say(attempt, Seen::Stopped(Cause::new("Stopped", "")));
+                        }
+                    }
+                }
+            }
+        }
+        let open: Vec<AttemptName> = self.attempts.iter().filter(|(_, at)| **at < 9).map(|(name, _)| *name).collect();
+        if open.is_empty() {
+            return;
+        }
+        for _ in 0..3 {
+            let attempt = self.random.of(&open);
+            let at = self.attempts[&attempt];
+            let seen = match (at, self.random.below(10)) {
+                (9, _) => continue,
+                (_, 0) => Seen::Warning(Cause::new("ImagePullBackOff", "")),
+                (0, _) => Seen::Starting,
+                (1, _) => Seen::Running,
+                (_, 1..4) => {
+                    let cause = Cause::new(if self.random.chance(20) { "DeadlineExceeded" } else { "Error" }, "");
+                    Seen::Failed { cause, exit_code: Some(1), outputs: Default::default() }
+                }
+                _ => Seen::Succeeded { outputs: Default::default() },
+            };
+            let ended = matches!(seen, Seen::Failed { .. } | Seen::Succeeded { .. });
+            self.attempts.insert(attempt, if ended { 9 } else { (at + 1).min(2) });
+            self.say(attempt, seen);
+        }
+    }
+
+    fn say(&mut self, attempt: AttemptName, seen: Seen) {
+        let ended = !matches!(seen, Seen::Starting | Seen::Running | Seen::Warning(_));
+        if ended || self.random.chance(80) {
+            self.wire.push(Observation { attempt, at: self.world.now, seen });
+        }
+    }
+
+    /// Something arrives, in any order, perhaps not for the last time.
+    fn deliver(&mut self) {
+        for _ in 0..4 {
+            if self.wire.is_empty() {
+                return;
+            }
+            let at = self.random.below(self.wire.len());
+            let observation = self.wire[at].clone();
+            if self.random.chance(75) {
+                self.wire.swap_remove(at);
+            }
+            let before = self.world.log.len();
+            self.world.exec_without_pass(Command::Observe(observation.clone()));
+            let run = observation.attempt.run;
+            if self.world.attempt(run).attempt != observation.attempt.attempt {
+                let after = self.world.log.len();
+                let about = self.world.state.run(run).is_some();
+                assert!(!about || before == after, "the word of an old attempt changes nothing");
+            }
+        }
+        self.world.pass();
+    }
+
+    fn stop(&mut self) {
+        if let Some(run) = self.any_run() {
+            self.world.stop(run);
+        }
+    }
+
+    fn approve(&mut self) {
+        let waiting = self.world.oracle.runs.iter().find(|run| run.status == Status::Created);
+        if let Some(run) = waiting.map(|run| run.new.id) {
+            self.world.exec(Command::Approve { run, by: "ann".to_owned() });
+        }
+    }
+
+    fn change_queue(&mut self) {
+        let queue = self.any_queue();
+        let policy = Box::new(self.policy(""));
+        self.world.exec(Command::ChangeQueue { queue, policy, by: "ann".to_owned() });
+    }
+
+    fn commit(&mut self) {
+        let mut revision = self.world.revision();
+        match self.random.below(10) {
+            0 => {
+                let sharing = self.random.of(&[Sharing::Waterfall, Sharing::Proportional, Sharing::Floor]);
+                let concurrency = limit(self.random.of(&[-1, 0, 2, 5, 9]));
+                revision.organization = Some(OrganizationLimits { concurrency, sharing });
+            }
+            1..3 => {
+                let name = self.random.of(&AGENTS);
+                let concurrency = self.random.of(&[-1, 0, 1, 3, 6]);
+                let capacity = self.random.of(&["", "cpu=3", "cpu=6,memory=4Gi", "gpu=1", "gpu=2,cpu=8"]);
+                revision.agents.insert(agent_name(name), Some(agent_policy(concurrency, capacity)));
+            }
+            3 => {
+                let project = project_name(self.random.of(&["p", "r"]));
+                let policy = project_policy(self.random.of(&[-1, 1, 3, 8]));
+                revision.projects.insert(project, Some(policy).filter(|_| self.random.chance(80)));
+            }
+            4..6 => {
+                let queue = self.any_queue();
+                if self.world.has_queue(&queue.to_string()) {
+                    revision.queues.insert(queue, None);
+                }
+            }
+            6 => {
+                let mut known: Vec<QueueName> =
+                    self.world.state.queues().filter(|q| !q.removed).map(|q| q.name.clone()).collect();
+                known.retain(|queue| queue.agent == agent_name("a"));
+                if known.len() > 1 && self.random.chance(40) {
+                    revision.renamed.insert(known[0].clone(), known[1].clone());
+                    revision.renamed.insert(known[1].clone(), known[0].clone());
+                } else if let Some(old) = known.first()
+                    && let Some(new) = QUEUES.iter().find(|q| q.starts_with("a/") && !self.world.has_queue(q))
+                {
+                    revision.renamed.insert(old.clone(), queue_name(new));
+                }
+            }
+            _ => {
+                for _ in 0..2 {
+                    let queue = self.any_queue();
+                    let policy = self.policy("");
+                    revision.queues.insert(queue, Some(policy));
+                }
+            }
+        }
+        let starts: Vec<NewRun> = (0..self.random.below(3)).map(|_| self.new_run()).collect();
+        let stops: Vec<RunId> = (0..self.random.below(2)).filter_map(|_| self.any_run()).collect();
+        let based_on = self.world.state.applied().map(|applied| applied.commit.clone());
+        self.world.exec(Command::ApplyRevision { based_on, revision: Box::new(revision), starts, stops });
+    }
+
+    /// Opens everything and lets everything end: nothing may be left behind.
+    fn settle(&mut self) {
+        self.world.organization(-1, Sharing::Waterfall);
+        for project in ["p", "r"] {
+            self.world.project(project, -1);
+        }
+        for agent in AGENTS {
+            self.world.agent(agent, -1, "");
+        }
+        for queue in QUEUES {
+            self.world.queue(queue, policy(1, 4));
+        }
+        for _ in 0..2_000 {
+            let pipelines = self.world.oracle.runs.iter().filter(|run| run.new.pipeline.is_some());
+            let pipelines: Vec<RunId> = pipelines.map(|run| run.new.id).collect();
+            let other = self.world.oracle.runs.iter().find(|run| run.new.pipeline.is_none()).map(|run| run.new.id);
+            let Some(run) = other.or(pipelines.first().copied()) else { break };
+            match self.world.status(run) {
+                Some(Status::Created) => drop(self.world.exec(Command::Approve { run, by: "ann".to_owned() })),
+                Some(Status::Running) if pipelines.contains(&run) => drop(self.world.stop(run)),
+                Some(status) if status.holds_slot() => self.world.finish(run),
+                Some(Status::Retrying) => self.world.now = self.world.now.after(Span::seconds(400)),
+                _ => {
+                    let slot =
+                        self.world.oracle.runs.iter().find(|run| run.status.holds_slot() && run.new.pipeline.is_none());
+                    match slot.map(|run| run.new.id) {
+                        Some(slot) => self.world.finish(slot),
+                        None => drop(self.world.stop(run)),
+                    }
+                }
+            }
+            self.world.pass();
+        }
+        assert_eq!(self.world.state.runs().count(), 0, "everything ends");
+        assert!(AGENTS.iter().all(|agent| self.world.owed(agent).is_empty()), "nothing is owed");
+        self.world.crash();
+    }
+}

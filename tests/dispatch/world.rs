@@ -1,0 +1,307 @@
+//! A small world around the dispatcher, so that a case is ten lines.
+
+use tidegate::domain::catalog::{AgentPolicy, ProjectPolicy, QueuePolicy};
+use tidegate::domain::dispatch::command::{Command, Outcome};
+use tidegate::domain::dispatch::event::{Event, NewRun, OrganizationLimits, Origin, RevisionApplied};
+use tidegate::domain::dispatch::observation::{Cause, Observation, Seen};
+use tidegate::domain::dispatch::status::Status;
+use tidegate::domain::dispatch::{Blocker, Owed, State, decide, explain, outbox, schedule, snapshot};
+use tidegate::domain::ids::{AgentName, Attempt, AttemptName, CommitId, Digest, Name, ProjectName, QueueName, RunId};
+use tidegate::domain::quantity::{Quantity, Resources};
+use tidegate::domain::spec::{Limit, LocalTarget, Priority, Sharing, TargetSpec};
+use tidegate::domain::time::{Span, Timestamp};
+
+use crate::oracle::Oracle;
+
+pub struct World {
+    pub state: State,
+    pub oracle: Oracle,
+    pub log: Vec<(Timestamp, Event)>,
+    /// The runs in the order in which they got their slots.
+    pub started: Vec<RunId>,
+    pub now: Timestamp,
+    ids: u128,
+}
+
+pub fn queue_name(text: &str) -> QueueName {
+    QueueName::parse(text).unwrap()
+}
+
+pub fn agent_name(text: &str) -> AgentName {
+    AgentName::parse(text).unwrap()
+}
+
+pub fn project_name(text: &str) -> ProjectName {
+    ProjectName::parse(text).unwrap()
+}
+
+/// `-1` is unlimited.
+pub fn limit(n: i64) -> Limit {
+    u32::try_from(n).map_or(Limit::Unlimited, Limit::At)
+}
+
+/// `cpu=2,memory=1Gi`.
+pub fn resources(text: &str) -> Resources {
+    let mut all = Resources::default();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let (name, amount) = part.split_once('=').unwrap();
+        all.add(name, Quantity::parse(amount).unwrap());
+    }
+    all
+}
+
+pub fn policy(priority: i64, concurrency: i64) -> QueuePolicy {
+    let priority = u32::try_from(priority).map_or(Priority::Highest, Priority::At);
+    QueuePolicy { priority, concurrency: limit(concurrency), ..QueuePolicy::default() }
+}
+
+pub fn agent_policy(concurrency: i64, capacity: &str) -> AgentPolicy {
+    AgentPolicy {
+        concurrency: limit(concurrency),
+        capacity: resources(capacity),
+        default_queue: Name::parse("default").unwrap(),
+        target: TargetSpec::Local(LocalTarget::default()),
+    }
+}
+
+pub fn project_policy(concurrency: i64) -> ProjectPolicy {
+    ProjectPolicy { default_queue: None, default_preset: None, queues: None, concurrency: limit(concurrency) }
+}
+
+pub fn json(state: &State) -> String {
+    serde_json::to_string(&snapshot::take(state)).unwrap()
+}
+
+impl World {
+    pub fn new() -> Self {
+        let (state, oracle, now) = (State::default(), Oracle::default(), Timestamp(1_000_000));
+        Self { state, oracle, log: Vec::new(), started: Vec::new(), now, ids: 0 }
+    }
+
+    /// A command, then a pass.
+    pub fn exec(&mut self, command: Command) -> Outcome {
+        let outcome = self.exec_without_pass(command);
+        self.pass();
+        outcome
+    }
+
+    pub fn exec_without_pass(&mut self, command: Command) -> Outcome {
+        let decision = decide(&self.state, self.now, &command);
+        if matches!(decision.outcome, Outcome::Refused(_)) {
+            assert!(decision.events.is_empty(), "a refusal decides nothing");
+        }
+        for event in decision.events {
+            self.state.apply(self.now, &event);
+            self.take(event);
+        }
+        decision.outcome
+    }
+
+    pub fn pass(&mut self) -> Vec<Event> {
+        let mut all = Vec::new();
+        loop {
+            let (events, again) = schedule(&mut self.state, self.now);
+            all.extend(events.iter().cloned());
+            events.into_iter().for_each(|event| self.take(event));
+            if !again {
+                break;
+            }
+        }
+        self.state.check();
+        assert_eq!(self.oracle.next_at_gates(), None, "nobody who may pass waits at a gate");
+        assert_eq!(self.oracle.next_to_start(), None, "nobody who may start stands in a queue");
+        for run in &self.oracle.runs {
+            assert!(run.status != Status::Retrying || run.until > self.now, "no retry is overdue");
+            let view = self.state.run(run.new.id).expect("both know the same runs");
+            assert_eq!((view.status, view.attempt, view.queue), (run.status, run.attempt, &run.new.queue));
+        }
+        assert_eq!(self.state.runs().count(), self.oracle.runs.len(), "both know the same runs");
+        all
+    }
+
+    fn take(&mut self, event: Event) {
+        self.oracle.apply(&event);
+        if let Event::RunScheduled { run, .. } = &event {
+            self.started.push(*run);
+        }
+        self.log.push((self.now, event));
+    }
+
+    /// Forgets everything but the log and the snapshot, which must come to the same.
+    pub fn crash(&mut self) {
+        let mut folded = State::default();
+        self.log.iter().for_each(|(at, event)| folded.apply(*at, event));
+        let text = json(&self.state);
+        let restored = snapshot::restore(serde_json::from_str(&text).unwrap());
+        assert_eq!(json(&folded), text, "the log folds to the state");
+        assert_eq!(json(&restored), text, "the snapshot restores the state");
+        self.state = if self.log.len() % 2 == 0 { folded } else { restored };
+        self.state.check();
+        for agent in self.oracle.up.clone() {
+            self.state.set_agent_up(&agent, true);
+        }
+    }
+
+    pub fn revision(&self) -> RevisionApplied {
+        RevisionApplied {
+            commit: CommitId::new(&format!("{:040}", self.log.len())),
+            subject: String::new(),
+            plan: Digest::of(b""),
+            organization: None,
+            agents: Default::default(),
+            queues: Default::default(),
+            projects: Default::default(),
+            renamed: Default::default(),
+            cursors: Default::default(),
+            note: String::new(),
+        }
+    }
+
+    pub fn commit(&mut self, change: impl FnOnce(&mut RevisionApplied)) -> Outcome {
+        let mut revision = self.revision();
+        change(&mut revision);
+        let based_on = self.state.applied().map(|applied| applied.commit.clone());
+        self.exec(Command::ApplyRevision { based_on, revision: Box::new(revision), starts: vec![], stops: vec![] })
+    }
+
+    pub fn organization(&mut self, concurrency: i64, sharing: Sharing) -> &mut Self {
+        let limits = OrganizationLimits { concurrency: limit(concurrency), sharing };
+        self.commit(|revision| revision.organization = Some(limits));
+        self
+    }
+
+    pub fn agent(&mut self, name: &str, concurrency: i64, capacity: &str) -> &mut Self {
+        let policy = agent_policy(concurrency, capacity);
+        self.commit(|revision| drop(revision.agents.insert(agent_name(name), Some(policy))));
+        self.up(name, true);
+        self
+    }
+
+    pub fn up(&mut self, name: &str, up: bool) -> &mut Self {
+        self.state.set_agent_up(&agent_name(name), up);
+        if up {
+            self.oracle.up.insert(agent_name(name));
+        } else {
+            self.oracle.up.remove(&agent_name(name));
+        }
+        self.pass();
+        self
+    }
+
+    pub fn queue(&mut self, name: &str, policy: QueuePolicy) -> &mut Self {
+        self.commit(|revision| drop(revision.queues.insert(queue_name(name), Some(policy))));
+        self
+    }
+
+    pub fn remove_queue(&mut self, name: &str) -> &mut Self {
+        self.commit(|revision| drop(revision.queues.insert(queue_name(name), None)));
+        self
+    }
+
+    pub fn project(&mut self, name: &str, concurrency: i64) -> &mut Self {
+        self.commit(|revision| drop(revision.projects.insert(project_name(name), Some(project_policy(concurrency)))));
+        self
+    }
+
+    pub fn new_run(&mut self, queue: &str) -> NewRun {
+        self.ids += 1;
+        NewRun {
+            id: RunId(uuid::Uuid::from_u128(self.ids)),
+            project: project_name("p"),
+            workflow: None,
+            name: format!("run-{}", self.ids),
+            kind: "job".to_owned(),
+            commit: None,
+            spec: Digest::of(b""),
+            queue: queue_name(queue),
+            request: Resources::default(),
+            max_retries: 0,
+            needs_approval: false,
+            parent: None,
+            pipeline: None,
+            group: None,
+            tags: Vec::new(),
+            origin: Origin::Request { user: "ann".to_owned() },
+        }
+    }
+
+    /// Submits one run that is made from the usual one.
+    pub fn submit_as(&mut self, queue: &str, change: impl FnOnce(&mut NewRun)) -> RunId {
+        let mut run = self.new_run(queue);
+        change(&mut run);
+        let id = run.id;
+        assert_eq!(self.exec(Command::Submit(vec![run])), Outcome::Done);
+        id
+    }
+
+    pub fn submit(&mut self, queue: &str) -> RunId {
+        self.submit_as(queue, |_| {})
+    }
+
+    pub fn submit_all(&mut self, queue: &str, n: usize) -> Vec<RunId> {
+        (0..n).map(|_| self.submit(queue)).collect()
+    }
+
+    pub fn child(&mut self, parent: RunId, queue: &str, pipeline: Option<i64>) -> RunId {
+        self.submit_as(queue, |run| (run.parent, run.pipeline) = (Some(parent), pipeline.map(limit)))
+    }
+
+    pub fn status(&self, run: RunId) -> Option<Status> {
+        self.state.run(run).map(|view| view.status)
+    }
+
+    pub fn attempt(&self, run: RunId) -> AttemptName {
+        AttemptName { run, attempt: Attempt(self.state.run(run).map_or(0, |view| view.attempt)) }
+    }
+
+    pub fn see(&mut self, attempt: AttemptName, seen: Seen) -> Outcome {
+        self.exec(Command::Observe(Observation { attempt, at: self.now, seen }))
+    }
+
+    pub fn finish(&mut self, run: RunId) {
+        let attempt = self.attempt(run);
+        assert_eq!(self.see(attempt, Seen::Succeeded { outputs: Default::default() }), Outcome::Done);
+    }
+
+    pub fn fail(&mut self, run: RunId, reason: &str) {
+        let (attempt, cause) = (self.attempt(run), Cause::new(reason, ""));
+        self.see(attempt, Seen::Failed { cause, exit_code: Some(1), outputs: Default::default() });
+    }
+
+    pub fn stop(&mut self, run: RunId) -> Outcome {
+        self.exec(Command::Stop { run, by: "ann".to_owned() })
+    }
+
+    pub fn tick(&mut self, seconds: u64) {
+        self.now = self.now.after(Span::seconds(seconds));
+        self.pass();
+    }
+
+    pub fn explain(&self, run: RunId) -> Blocker {
+        explain(&self.state, run).expect("the run is not finished")
+    }
+
+    pub fn owed(&self, agent: &str) -> Vec<Owed> {
+        outbox(&self.state, &agent_name(agent))
+    }
+
+    pub fn running(&self, queue: &str) -> u32 {
+        self.state.queues().find(|view| *view.name == queue_name(queue)).map_or(0, |view| view.running)
+    }
+
+    pub fn queued(&self, queue: &str) -> u32 {
+        self.state.queues().find(|view| *view.name == queue_name(queue)).map_or(0, |view| view.queued)
+    }
+
+    pub fn has_queue(&self, queue: &str) -> bool {
+        self.state.queues().any(|view| *view.name == queue_name(queue))
+    }
+
+    /// How a run ended, from the log.
+    pub fn ended(&self, run: RunId) -> Option<(Status, String)> {
+        self.log.iter().find_map(|(_, event)| match event {
+            Event::RunFinished { run: id, status, cause, .. } if *id == run => Some((*status, cause.reason.clone())),
+            _ => None,
+        })
+    }
+}
