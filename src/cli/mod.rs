@@ -3,6 +3,7 @@ pub mod explain;
 pub mod schema;
 pub mod validate;
 
+pub mod init;
 use std::process::ExitCode;
 /// Entry.
 pub fn main() -> ExitCode {

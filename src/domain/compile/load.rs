@@ -130,6 +130,10 @@ pub(super) fn load_all(files: &FileSet, cache: Option<&mut CompileCache>) -> BTr
 pub(super) fn folder_of(path: &str) -> Option<Folder> {
     let parts: Vec<&str> = path.split('/').collect();
     let (file, folders) = parts.split_last()?;
+    // Hidden folders are other programs' own: `.github/workflows/` holds no workflows of ours.
+    if folders.iter().any(|folder| folder.starts_with('.')) {
+        return None;
+    }
     let project = match folders {
         ["projects", name, ..] => Some((*name).to_owned()),
         _ => None,
