@@ -5,6 +5,7 @@ mod client;
 mod diff;
 pub mod explain;
 mod help;
+pub mod init;
 pub mod live;
 mod local;
 mod ops;
@@ -92,6 +93,8 @@ pub struct ServerArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Lay out a repository of specs with a runnable example
+    Init(init::InitArgs),
     /// Run everything on this machine: follow a working tree, start its runs, show what happens
     Up(up::UpArgs),
     /// Run the control plane: follow a repository and dispatch its runs
@@ -165,6 +168,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result {
     let client = || Client::new(&cli.server);
     match cli.verb {
+        Verb::Init(args) => init::run(&args).map(|()| Exit::Fine),
         Verb::Up(args) => up::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Validate(args) => validated(&args),
