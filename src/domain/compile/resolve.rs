@@ -642,7 +642,9 @@ impl<'d> Resolving<'_, 'd> {
 
     /// The digest of the files that the push trigger watches.
     fn inputs_digest(&mut self, draft: &Draft<'d>, push: Option<&PushTrigger>) -> Digest {
-        let Some(push) = push.filter(|push| !push.paths.is_empty()) else { return Digest::of(b"") };
+        if push.is_none_or(|push| push.paths.is_empty()) {
+            return Digest::of(b"");
+        }
         let mut set = GlobSet::builder();
         let triggers = draft.source.document.value.get("triggers").and_then(Value::as_array);
         for (i, trigger) in triggers.into_iter().flatten().enumerate() {
