@@ -49,22 +49,24 @@ const MEANINGLESS: [&str; 10] =
 /// Sections that are understood but cannot be run by this version.
 const LATER: [&str; 6] = ["matrix", "joins", "events", "hooks", "build", "conditions"];
 
+/// A component's project (`None`: the organization) and name.
+type ComponentName = (Option<String>, String);
+/// The components that can be named; `None` for one with errors.
+type Components<'d> = BTreeMap<ComponentName, Option<Source<'d>>>;
+
 /// What workflows are resolved against.
 pub(super) struct Context<'d> {
     pub files: &'d BTreeMap<String, Arc<Loaded>>,
     pub written: &'d Written<'d>,
     pub policy: &'d Policy,
     pub tree: &'d [TreePath],
-    /// Components by project (`None`: of the organization) and name; `None` for one with errors.
-    pub components: BTreeMap<(Option<String>, String), Option<Source<'d>>>,
+    /// The components that can be named.
+    pub components: Components<'d>,
 }
 
 /// Finds the components that can be named, and checks each once.
-pub(super) fn components<'d>(
-    files: &'d BTreeMap<String, Arc<Loaded>>,
-    problems: &mut Diagnostics,
-) -> BTreeMap<(Option<String>, String), Option<Source<'d>>> {
-    let mut found: BTreeMap<(Option<String>, String), Vec<(bool, Source<'d>)>> = BTreeMap::new();
+pub(super) fn components<'d>(files: &'d BTreeMap<String, Arc<Loaded>>, problems: &mut Diagnostics) -> Components<'d> {
+    let mut found: BTreeMap<ComponentName, Vec<(bool, Source<'d>)>> = BTreeMap::new();
     for (path, loaded) in files {
         for spec in loaded.specs.iter().filter(|spec| spec.shape == Some(Shape::Document(Kind::Component))) {
             let source = Source::whole(&spec.document);
@@ -517,7 +519,7 @@ impl<'d> Resolving<'_, 'd> {
         match find_queue(written, text, &place) {
             Ok(queue) => Some(queue).filter(|queue| self.allowed(queue, &place)),
             Err(problem) => {
-                self.problems.push(problem);
+                self.problems.push(*problem);
                 None
             }
         }
