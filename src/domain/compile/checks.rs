@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::codes;
 use super::cron;
-use super::parse::{Document, escape_token};
+use super::document::{Document, escape_token};
 use super::policy::{Written, queue_name};
 use super::text::{alternatives, shown};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};

@@ -107,7 +107,7 @@ pub(super) fn bind(
         declared(component, "inputs").filter(named).last().or(declared(component, "outputs").filter(named).last())
     };
     for (name, param) in params {
-        let pointer = format!("/params/{}", super::parse::escape_token(name));
+        let pointer = format!("/params/{}", super::document::escape_token(name));
         let long = param.as_object().filter(|map| LONG_FORM.iter().any(|key| map.contains_key(*key)));
         let value = long.map_or(Some(param), |map| map.get("value")).unwrap_or(&Value::Null);
         let is = |key: &str| long.and_then(|map| map.get(key)).and_then(flag) == Some(true);
