@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::codes;
-use super::parse::{Document, MAX_FILE_BYTES, MAX_PROBLEMS, parse, too_large};
+use super::document::Document;
+use super::parse::{MAX_FILE_BYTES, MAX_PROBLEMS, parse, too_large};
 use super::schema::Shape;
 use super::text::shown;
 use super::violation;

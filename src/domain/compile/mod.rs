@@ -2,7 +2,7 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `parse` `scalar` | text → documents with places, limits counted |
+//! | `parse` `scalar` `document` | text → documents with places, limits counted |
 //! | `schema` `violation` | JSON Schemas from the types; what breaks them, as sentences |
 //! | `load` | which files are specs, and of which shape |
 //! | `policy` `checks` | organization, agents, queues, projects: typed, checked, defaulted |
@@ -14,6 +14,7 @@ mod checks;
 pub mod codes;
 mod cron;
 mod digest;
+pub mod document;
 mod inputs;
 mod load;
 mod merge;
