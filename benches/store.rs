@@ -51,6 +51,9 @@ fn processor_time() -> Duration {
     Duration::from_nanos(text.split_whitespace().next().and_then(|n| n.parse().ok()).expect("nanoseconds"))
 }
 
+/// Makes a group of events durable.
+type Append = Box<dyn FnMut(Vec<Event>)>;
+
 struct Measured {
     events: u64,
     elapsed: Duration,
@@ -73,7 +76,7 @@ impl Measured {
 }
 
 /// Makes groups (not timed) and appends them (timed).
-fn measure(spread: u64, group: u64, open: fn(&Path) -> Box<dyn FnMut(Vec<Event>)>) -> Measured {
+fn measure(spread: u64, group: u64, open: fn(&Path) -> Append) -> Measured {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the bench");
     let mut append = open(dir.path());
     let mut result = Measured { events: 0, elapsed: Duration::ZERO, processor: Duration::ZERO, appends: Vec::new() };
@@ -148,7 +151,7 @@ fn new_run(number: u64) -> NewRun {
     }
 }
 
-fn store(dir: &Path) -> Box<dyn FnMut(Vec<Event>)> {
+fn store(dir: &Path) -> Append {
     let mut store = SqliteStore::open(dir).expect("a store");
     let epoch = store.open_epoch().expect("a term");
     let mut expected = Seq(0);
@@ -159,7 +162,7 @@ fn store(dir: &Path) -> Box<dyn FnMut(Vec<Event>)> {
 }
 
 /// The floor: the same events as JSON into one table with nothing but its key, as durable.
-fn bare(dir: &Path) -> Box<dyn FnMut(Vec<Event>)> {
+fn bare(dir: &Path) -> Append {
     let mut connection = Connection::open(dir.join("bare.db")).expect("a database");
     let settings = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=10000;
                     CREATE TABLE events (seq INTEGER PRIMARY KEY, at INTEGER, version INTEGER, payload TEXT);";
