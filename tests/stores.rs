@@ -1,4 +1,5 @@
 //! One suite over every store: what the engine and the readers rely on, whatever keeps the data.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
