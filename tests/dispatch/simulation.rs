@@ -21,7 +21,7 @@ use crate::world::{
 };
 
 /// Histories by default: about ten seconds of a debug build.
-const COUNT: u64 = 40;
+const COUNT: u64 = 25;
 /// Commands in each.
 const STEPS: usize = 220;
 
