@@ -1,4 +1,8 @@
 //! TODO-cli
+pub mod explain;
+pub mod schema;
+pub mod validate;
+
 pub mod init;
 use std::process::ExitCode;
 /// Entry.

@@ -1,5 +1,6 @@
 //! From `git push` to finished run, with real git, a real store and real processes.
 
+mod kill;
 mod site;
 
 use site::{Server, Site, queue};

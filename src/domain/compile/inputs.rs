@@ -49,7 +49,12 @@ pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>
 }
 
 /// Reads a value as the type of its input and checks its rules.
-fn check_value(io: &Value, value: &Value, place: &crate::domain::diagnostic::Place, problems: &mut Diagnostics) -> Option<Value> {
+fn check_value(
+    io: &Value,
+    value: &Value,
+    place: &crate::domain::diagnostic::Place,
+    problems: &mut Diagnostics,
+) -> Option<Value> {
     let name = text_of(io, "name").unwrap_or_default();
     let word = text_of(io, "type");
     match read(word, io.get("isList").and_then(flag) == Some(true), value) {
@@ -59,8 +64,14 @@ fn check_value(io: &Value, value: &Value, place: &crate::domain::diagnostic::Pla
             None
         }
         Ok(typed) => {
-            if !typed.is_null() && let Some(why) = rules::broken(io, &typed) {
-                problems.push(Diagnostic::error(codes::BROKEN_RULE, place.clone(), format!("`{}`: {why}", shown(name))));
+            if !typed.is_null()
+                && let Some(why) = rules::broken(io, &typed)
+            {
+                problems.push(Diagnostic::error(
+                    codes::BROKEN_RULE,
+                    place.clone(),
+                    format!("`{}`: {why}", shown(name)),
+                ));
                 return None;
             }
             Some(typed)
@@ -121,7 +132,10 @@ pub(super) fn bind(
             bound.inputs.insert(name.clone(), json!({ "ref": reference, "value": value }));
             continue;
         }
-        if is("toInit") && let Some(io) = io && !can_init(io, long) {
+        if is("toInit")
+            && let Some(io) = io
+            && !can_init(io, long)
+        {
             let message = format!("`{}` cannot be prepared by an init container", shown(name));
             problems.push(
                 Diagnostic::error(codes::OTHER_VALUE, at.place(&pointer), message)
@@ -133,7 +147,9 @@ pub(super) fn bind(
             bound.to_env.insert(variable.to_owned(), name.clone());
         }
         let typed = match io {
-            Some(io) if !delayed(io, false) => check_value(io, value, &value_place(at, &pointer, long.is_some()), problems),
+            Some(io) if !delayed(io, false) => {
+                check_value(io, value, &value_place(at, &pointer, long.is_some()), problems)
+            }
             _ => Some(value.clone()),
         };
         bound.inputs.extend(typed.map(|typed| (name.clone(), typed)));

@@ -99,7 +99,8 @@ impl Document {
     pub(super) fn rename_key(&mut self, parent: &str, from: &str, to: &str) {
         if let Some(Value::Object(map)) = self.value.pointer_mut(parent) {
             let renamed = std::mem::take(map).into_iter();
-            *map = renamed.map(|(key, value)| if key == from { (to.to_owned(), value) } else { (key, value) }).collect();
+            *map =
+                renamed.map(|(key, value)| if key == from { (to.to_owned(), value) } else { (key, value) }).collect();
         }
     }
 
@@ -167,10 +168,8 @@ pub fn parse(path: &str, bytes: &[u8], problems: &mut Diagnostics) -> Vec<Docume
             let before = &bytes[..error.valid_up_to()];
             let line = number(before.iter().filter(|b| **b == b'\n').count()) + 1;
             let place = Place { file, line, column: 1, end_column: 1 };
-            problems.push(
-                Diagnostic::error(codes::NOT_TEXT, place, "the file is not UTF-8 text")
-                    .help("save it as UTF-8"),
-            );
+            problems
+                .push(Diagnostic::error(codes::NOT_TEXT, place, "the file is not UTF-8 text").help("save it as UTF-8"));
             return Vec::new();
         }
     };
@@ -180,8 +179,12 @@ pub fn parse(path: &str, bytes: &[u8], problems: &mut Diagnostics) -> Vec<Docume
 /// The diagnostic for a file beyond the limit.
 pub(super) fn too_large(path: &str, bytes: u64) -> Diagnostic {
     let limit = MAX_FILE_BYTES >> 10;
-    Diagnostic::error(codes::TOO_LARGE, Place::file(path), format!("the file has {bytes} bytes; at most {limit} KiB are read"))
-        .help("split it into several files")
+    Diagnostic::error(
+        codes::TOO_LARGE,
+        Place::file(path),
+        format!("the file has {bytes} bytes; at most {limit} KiB are read"),
+    )
+    .help("split it into several files")
 }
 
 /// Why the rest of a document is not read.
@@ -259,16 +262,28 @@ impl<'t> Reader<'t> {
                 }
             }
             if documents.len() >= MAX_DOCUMENTS {
-                if let Ok((Event::DocumentStart(..), span)) = self.next() {
-                    let message = format!("the file has more than {MAX_DOCUMENTS} documents");
-                    self.limit(codes::TOO_MANY_DOCUMENTS, &span, message, "split it into several files");
-                }
+                self.no_more_documents();
                 break;
             }
         }
         self.problems.truncate(MAX_PROBLEMS);
         self.problems.into_iter().for_each(|problem| problems.push(problem));
         documents
+    }
+
+    /// Says so when another document follows the last that is read.
+    fn no_more_documents(&mut self) {
+        while let Ok((event, span)) = self.next() {
+            match event {
+                Event::StreamEnd => return,
+                Event::DocumentStart(..) => {
+                    let message = format!("the file has more than {MAX_DOCUMENTS} documents");
+                    self.limit(codes::TOO_MANY_DOCUMENTS, &span, message, "split it into several files");
+                    return;
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Reads one document; `None` at the end of the file.
@@ -374,7 +389,12 @@ impl<'t> Reader<'t> {
                 }
             };
             if text.len() > MAX_KEY_BYTES {
-                self.error(codes::LONG_KEY, &span, format!("this key has {} bytes; at most {MAX_KEY_BYTES}", text.len()), "");
+                self.error(
+                    codes::LONG_KEY,
+                    &span,
+                    format!("this key has {} bytes; at most {MAX_KEY_BYTES}", text.len()),
+                    "",
+                );
             }
             let before = self.marks.len();
             let (event, value_span) = self.next()?;
@@ -548,7 +568,8 @@ impl<'t> Reader<'t> {
         let place = Place { file: Arc::clone(&self.file), line: number(marker.line()), column, end_column: column };
         let why = error.kind().to_string();
         if matches!(error.kind(), granit_parser::ErrorKind::RecursionLimitExceeded) {
-            let problem = Diagnostic::error(codes::TOO_DEEP, place, format!("nested more than {MAX_DEPTH} levels deep"));
+            let problem =
+                Diagnostic::error(codes::TOO_DEEP, place, format!("nested more than {MAX_DEPTH} levels deep"));
             self.add(problem);
             return Stop::File;
         }

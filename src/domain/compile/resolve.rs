@@ -29,8 +29,19 @@ const MAX_REFERENCES: usize = 16;
 
 /// Fields of an operation that a component does not take over.
 const OPERATION_ONLY: [&str; 13] = [
-    "version", "kind", "component", "hubRef", "pathRef", "urlRef", "dagRef", "params", "runPatch", "patchStrategy",
-    "isPreset", "template", "presets",
+    "version",
+    "kind",
+    "component",
+    "hubRef",
+    "pathRef",
+    "urlRef",
+    "dagRef",
+    "params",
+    "runPatch",
+    "patchStrategy",
+    "isPreset",
+    "template",
+    "presets",
 ];
 /// Fields that only people read, that say when to start, or that have been worked in already: no part of the meaning.
 const MEANINGLESS: [&str; 10] =
@@ -97,7 +108,11 @@ struct Resolving<'c, 'd> {
 }
 
 /// Resolves a workflow; `None` when it has errors.
-pub(super) fn resolve(context: &Context<'_>, draft: &Draft<'_>, problems: &mut Diagnostics) -> Option<ResolvedWorkflow> {
+pub(super) fn resolve(
+    context: &Context<'_>,
+    draft: &Draft<'_>,
+    problems: &mut Diagnostics,
+) -> Option<ResolvedWorkflow> {
     let mut resolving = Resolving { context, name: &draft.name, problems: Diagnostics::default() };
     let resolved = resolving.workflow(draft);
     let found = resolving.problems;
@@ -143,7 +158,9 @@ impl<'d> Resolving<'_, 'd> {
         let (push, schedules) = self.triggers(draft, workflow.as_ref(), &merged);
         let inputs_digest = self.inputs_digest(draft, push.as_ref());
         let request = self.request(&merged, &run);
-        let (Some(queue), Some(request), true) = (queue, request, self.problems.errors() == before) else { return None };
+        let (Some(queue), Some(request), true) = (queue, request, self.problems.errors() == before) else {
+            return None;
+        };
         self.fits(&queue, &request, &merged);
         let whole = &merged.whole;
         let seconds = |pointer: &str| {
@@ -196,7 +213,13 @@ impl<'d> Resolving<'_, 'd> {
         })
     }
 
-    fn error(&mut self, code: crate::domain::diagnostic::Code, place: Place, message: impl Into<String>, help: impl Into<String>) {
+    fn error(
+        &mut self,
+        code: crate::domain::diagnostic::Code,
+        place: Place,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.problems.push(Diagnostic::error(code, place, message).help(help));
     }
 
@@ -248,12 +271,22 @@ impl<'d> Resolving<'_, 'd> {
             }
             if reference("urlRef").is_some() {
                 let help = "keep a copy in the repository: `tidegate vendor URL`";
-                self.error(codes::NEEDS_VENDOR, from.1.place("/urlRef"), "the repository has no copy of this URL", help);
+                self.error(
+                    codes::NEEDS_VENDOR,
+                    from.1.place("/urlRef"),
+                    "the repository has no copy of this URL",
+                    help,
+                );
                 return None;
             }
             if reference("dagRef").is_some() {
                 let help = "use `hubRef` or `pathRef`";
-                self.error(codes::DAG_ONLY, from.1.place("/dagRef"), "`dagRef` means a graph, and this stands in none", help);
+                self.error(
+                    codes::DAG_ONLY,
+                    from.1.place("/dagRef"),
+                    "`dagRef` means a graph, and this stands in none",
+                    help,
+                );
                 return None;
             }
             let Some(reference) = reference("pathRef") else {
@@ -331,7 +364,12 @@ impl<'d> Resolving<'_, 'd> {
             }
             _ => {
                 let message = format!("`{}` holds several documents", shown(path));
-                self.error(codes::WRONG_REFERENCE, place.clone(), message, "a reference means the only document of a file");
+                self.error(
+                    codes::WRONG_REFERENCE,
+                    place.clone(),
+                    message,
+                    "a reference means the only document of a file",
+                );
                 None
             }
         }
@@ -342,8 +380,9 @@ impl<'d> Resolving<'_, 'd> {
         let name = reference.split(':').next().unwrap_or(reference);
         let project = self.name.project.to_string();
         let components = &self.context.components;
-        let found =
-            components.get(&(Some(project.clone()), name.to_owned())).or_else(|| components.get(&(None, name.to_owned())));
+        let found = components
+            .get(&(Some(project.clone()), name.to_owned()))
+            .or_else(|| components.get(&(None, name.to_owned())));
         match found {
             Some(Some(source)) => Some(source.clone()),
             Some(None) => {
@@ -378,8 +417,10 @@ impl<'d> Resolving<'_, 'd> {
         }
         // Defaults lie under the operation: it keeps what it says itself.
         let project = self.context.policy.projects.get(&self.name.project);
-        let defaults = [project.and_then(|project| project.item.default_preset.as_deref()),
-            self.context.policy.organization.item.default_preset.as_deref()];
+        let defaults = [
+            project.and_then(|project| project.item.default_preset.as_deref()),
+            self.context.policy.organization.item.default_preset.as_deref(),
+        ];
         for name in defaults.into_iter().flatten() {
             if let Some(preset) = self.preset(name) {
                 merge(&mut operation, &content(preset), strategy_of(preset, PatchStrategy::PreMerge));
@@ -441,7 +482,9 @@ impl<'d> Resolving<'_, 'd> {
         let (text, place) = match (own, merged_queue) {
             (Some(own), _) => (own, draft.source.place("/queue")),
             (None, Some(text)) => {
-                let says = |source: &Source<'_>| source.map().and_then(|map| map.get("queue")).and_then(Value::as_str) == Some(text);
+                let says = |source: &Source<'_>| {
+                    source.map().and_then(|map| map.get("queue")).and_then(Value::as_str) == Some(text)
+                };
                 let place = if says(&merged.component_at) && !says(&merged.at) {
                     merged.component_at.place("/queue")
                 } else {
@@ -450,7 +493,8 @@ impl<'d> Resolving<'_, 'd> {
                 (text, place)
             }
             (None, None) => {
-                let project = policy.projects.get(&draft.name.project).and_then(|project| project.item.default_queue.clone());
+                let project =
+                    policy.projects.get(&draft.name.project).and_then(|project| project.item.default_queue.clone());
                 let only = || match policy.agents.iter().next() {
                     Some((name, agent)) if policy.agents.len() == 1 => {
                         Some(QueueName { agent: name.clone(), queue: agent.item.default_queue.clone() })
@@ -510,16 +554,30 @@ impl<'d> Resolving<'_, 'd> {
     }
 
     fn unrunnable(&mut self, merged: &Merged<'d>, bound: &Bound, run: &Value) -> Option<String> {
-        let set = |key: &&&str| merged.whole.get(**key).is_some_and(|section| !section.is_null() && *section != json!([]));
+        let set =
+            |key: &&&str| merged.whole.get(**key).is_some_and(|section| !section.is_null() && *section != json!([]));
         let mut reason = None;
         let kind = run.get("kind").and_then(Value::as_str).unwrap_or_default();
         if kind != "job" {
-            reason = Some((format!("run kind `{kind}` is recognised but cannot run yet"), merged.component_at.place("/run/kind")));
+            reason = Some((
+                format!("run kind `{kind}` is recognised but cannot run yet"),
+                merged.component_at.place("/run/kind"),
+            ));
         } else if let Some(section) = LATER.iter().find(set) {
-            let source = if merged.at.map().is_some_and(|map| map.contains_key(*section)) { &merged.at } else { &merged.component_at };
-            reason = Some((format!("`{section}` is recognised but cannot run yet"), source.key_place(&checks::field(section))));
+            let source = if merged.at.map().is_some_and(|map| map.contains_key(*section)) {
+                &merged.at
+            } else {
+                &merged.component_at
+            };
+            reason = Some((
+                format!("`{section}` is recognised but cannot run yet"),
+                source.key_place(&checks::field(section)),
+            ));
         } else if bound.from_runs {
-            reason = Some(("params from other runs are recognised but cannot run yet".to_owned(), merged.at.place("/params")));
+            reason = Some((
+                "params from other runs are recognised but cannot run yet".to_owned(),
+                merged.at.place("/params"),
+            ));
         }
         let (reason, place) = reason?;
         let problem = Diagnostic::warning(codes::NOT_YET, place, reason.clone());
@@ -533,7 +591,8 @@ impl<'d> Resolving<'_, 'd> {
         workflow: Option<&Workflow>,
         merged: &Merged<'d>,
     ) -> (Option<PushTrigger>, Vec<Schedule>) {
-        let template = merged.whole.get("template").or(merged.operation.get("template")).or(merged.component.get("template"));
+        let template =
+            merged.whole.get("template").or(merged.operation.get("template")).or(merged.component.get("template"));
         let is_form = template.and_then(|template| template.get("enabled")).and_then(flag) == Some(true);
         let document = draft.source.document;
         let mut push = (!is_form).then(|| PushTrigger { paths: Vec::new(), fires: Fires::OnChange });
@@ -585,10 +644,14 @@ impl<'d> Resolving<'_, 'd> {
     fn inputs_digest(&mut self, draft: &Draft<'d>, push: Option<&PushTrigger>) -> Digest {
         let Some(push) = push.filter(|push| !push.paths.is_empty()) else { return Digest::of(b"") };
         let mut set = GlobSet::builder();
-        for text in &push.paths {
-            let place = draft.source.place("/triggers");
-            if let Some(glob) = glob(text, &place, &mut self.problems) {
-                set.add(glob);
+        let triggers = draft.source.document.value.get("triggers").and_then(Value::as_array);
+        for (i, trigger) in triggers.into_iter().flatten().enumerate() {
+            let paths = trigger.pointer("/push/paths").and_then(Value::as_array);
+            for (j, text) in paths.into_iter().flatten().enumerate() {
+                let place = draft.source.place(&format!("/triggers/{i}/push/paths/{j}"));
+                if let Some(glob) = text.as_str().and_then(|text| glob(text, &place, &mut self.problems)) {
+                    set.add(glob);
+                }
             }
         }
         let Ok(set) = set.build() else { return Digest::of(b"") };
@@ -606,7 +669,8 @@ impl<'d> Resolving<'_, 'd> {
     fn request(&mut self, merged: &Merged<'d>, run: &Value) -> Option<Resources> {
         let mut request = Resources::default();
         let replicas = run.get("replicas").and_then(Value::as_u64).unwrap_or(1);
-        let containers = run.get("container").into_iter().chain(run.get("sidecars").and_then(Value::as_array).into_iter().flatten());
+        let containers =
+            run.get("container").into_iter().chain(run.get("sidecars").and_then(Value::as_array).into_iter().flatten());
         let mut sound = true;
         for resources in containers.filter_map(|container| container.get("resources")) {
             let mut asked: BTreeMap<&str, &Value> = BTreeMap::new();
@@ -629,7 +693,12 @@ impl<'d> Resolving<'_, 'd> {
             match quantity(cost) {
                 Ok(cost) => request.add(COST, cost),
                 Err(why) => {
-                    self.error(codes::BAD_QUANTITY, merged.at.place("/cost"), format!("cost: {why}"), "write a number that is not negative");
+                    self.error(
+                        codes::BAD_QUANTITY,
+                        merged.at.place("/cost"),
+                        format!("cost: {why}"),
+                        "write a number that is not negative",
+                    );
                     sound = false;
                 }
             }
@@ -640,15 +709,24 @@ impl<'d> Resolving<'_, 'd> {
     /// Warns when the request is larger than what its queue or agent can ever give.
     fn fits(&mut self, queue: &QueueName, request: &Resources, merged: &Merged<'d>) {
         let policy = self.context.policy;
-        let quota = policy.queues.get(queue).map(|item| (format!("the quota of the queue `{queue}`"), &item.item.quota));
-        let capacity =
-            policy.agents.get(&queue.agent).map(|item| (format!("the capacity of the agent `{}`", queue.agent), &item.item.capacity));
+        let quota =
+            policy.queues.get(queue).map(|item| (format!("the quota of the queue `{queue}`"), &item.item.quota));
+        let capacity = policy
+            .agents
+            .get(&queue.agent)
+            .map(|item| (format!("the capacity of the agent `{}`", queue.agent), &item.item.capacity));
         for (what, limits) in quota.into_iter().chain(capacity) {
             for (name, asked) in &request.0 {
                 if let Some(limit) = limits.0.get(name).filter(|limit| asked > limit) {
                     let place = merged.component_at.place("/run/container/resources");
-                    let message = format!("this asks for {asked} of `{}`, and {what} is {limit}: it would wait for ever", shown(name));
-                    self.problems.push(Diagnostic::warning(codes::NEVER_FITS, place, message).help("ask for less, or choose another queue"));
+                    let message = format!(
+                        "this asks for {asked} of `{}`, and {what} is {limit}: it would wait for ever",
+                        shown(name)
+                    );
+                    self.problems.push(
+                        Diagnostic::warning(codes::NEVER_FITS, place, message)
+                            .help("ask for less, or choose another queue"),
+                    );
                 }
             }
         }
@@ -683,7 +761,9 @@ fn over(whole: &mut Map<String, Value>, operation: &Map<String, Value>, strategy
         .chain(operation.get("name").map(|name| ("name".to_owned(), name.clone())))
         .collect();
     merge(whole, &fields, strategy);
-    if let (Some(Value::Object(run)), Some(patch)) = (whole.get_mut("run"), operation.get("runPatch").and_then(Value::as_object)) {
+    if let (Some(Value::Object(run)), Some(patch)) =
+        (whole.get_mut("run"), operation.get("runPatch").and_then(Value::as_object))
+    {
         merge(run, patch, strategy);
     }
 }
@@ -692,7 +772,9 @@ fn over(whole: &mut Map<String, Value>, operation: &Map<String, Value>, strategy
 fn content(preset: &Map<String, Value>) -> Map<String, Value> {
     preset
         .iter()
-        .filter(|(key, _)| !["version", "kind", "isPreset", "patchStrategy", "name", "description"].contains(&key.as_str()))
+        .filter(|(key, _)| {
+            !["version", "kind", "isPreset", "patchStrategy", "name", "description"].contains(&key.as_str())
+        })
         .map(|(key, value)| {
             let value = if key == "tags" && value.is_string() { json!(words(value)) } else { value.clone() };
             (key.clone(), value)
@@ -703,7 +785,9 @@ fn content(preset: &Map<String, Value>) -> Map<String, Value> {
 /// A list of words, or a text with commas.
 fn words(value: &Value) -> Vec<String> {
     match value {
-        Value::String(text) => text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect(),
+        Value::String(text) => {
+            text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+        }
         Value::Array(list) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     }

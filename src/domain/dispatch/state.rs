@@ -221,6 +221,9 @@ impl State {
         let order = self.next_order();
         let mut run = Run::new(new.id, order, queue, shape, new.max_retries);
         run.gate = self.direct_gate(new);
+        if let Some(gate) = run.gate {
+            self.gates.hold(gate);
+        }
         let id = new.id;
         let ix = self.runs.insert(run);
         if let Some(limit) = new.pipeline {
@@ -331,7 +334,7 @@ impl State {
             if run.passed {
                 self.gates.exit(&self.runs, gate, run.pipeline.is_some());
             }
-            self.gates.drop_unused(gate);
+            self.gates.unhold(gate);
         }
         if let Some(pipeline) = run.pipeline {
             self.gates.unhold(pipeline.direct);
