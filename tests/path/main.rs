@@ -1,5 +1,9 @@
 //! From `git push` to finished run, with real git, a real store and real processes.
 
+mod outages;
+mod people;
+mod removals;
+mod scenarios;
 mod site;
 
 use site::{Server, Site, queue};
