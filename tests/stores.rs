@@ -152,6 +152,7 @@ fn finished(n: u128, status: Status, exit_code: Option<i32>, at: i64) -> Event {
 fn revision(commit: &str, renamed: &[(&str, &str)]) -> Event {
     Event::RevisionApplied(Box::new(RevisionApplied {
         commit: CommitId::new(commit),
+        policy: CommitId::new(commit),
         subject: format!("Subject of {commit}"),
         plan: Digest::of(commit.as_bytes()),
         organization: None,

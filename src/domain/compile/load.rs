@@ -227,6 +227,16 @@ fn names_in(bytes: &[u8]) -> Vec<String> {
     text.lines().filter_map(name).take(MAX_PROBLEMS).collect()
 }
 
+/// Whether a file belongs to what a commit applies all or none of: it lies in a folder of policy or presets, or one of
+/// its documents is of such a kind.
+pub fn is_policy(file: &SourceFile) -> bool {
+    let Some(folder) = folder_of(&file.path) else { return false };
+    let kinds = [Kind::Organization, Kind::Agent, Kind::Queue, Kind::Project].map(Shape::Document);
+    let of_policy = |spec: &Spec| spec.shape.is_some_and(|shape| shape == Shape::Preset || kinds.contains(&shape));
+    matches!(folder.room, Room::Policy | Room::Presets)
+        || load(file, folder).is_some_and(|loaded| loaded.specs.iter().any(of_policy))
+}
+
 /// Whether a file outside our folders says that it is a spec, in lines that a person would recognise.
 fn looks_like_spec(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(&bytes[..bytes.len().min(64 << 10)]) else { return false };
