@@ -474,7 +474,8 @@ fn every_blocker_has_its_sentence() {
     say(&world, other);
     world.organization(-1, Sharing::Waterfall);
     world.up("a", false);
-    let down = world.submit("a/other");
+    world.queue("a/third", policy(1, 1));
+    let down = world.submit("a/third");
     say(&world, down);
     world.fail(first, "Error");
     say(&world, first);

@@ -3,7 +3,7 @@
 //!
 //! Faults that were put into the dispatcher by hand, one at a time, and that the default histories found: the check of
 //! the attempt dropped; stopping counted as free; capacity not given back; an agent left parked after a finish; a queue
-//! not listed again when a run comes; a level not sorted again after a finish; nested pipelines counted by their
+//! not listed again when a run comes; nested pipelines counted by their
 //! controller; turns of queues not restored; `<=` for `<` in a queue's limit; a timer kept after a stop; runs of a
 //! removed queue moved in another order than they stood in.
 //!
