@@ -18,16 +18,17 @@ use crate::domain::dispatch::command::{Command, Outcome, Rejection};
 use crate::domain::dispatch::event::{NewRun, Origin};
 use crate::domain::dispatch::history::RunRow;
 use crate::domain::files::FileSet;
-use crate::domain::ids::{AttemptName, CommitId, Digest, Epoch, ProjectName, RunId, WorkflowName};
+use crate::domain::ids::{AgentName, AttemptName, CommitId, Digest, Epoch, ProjectName, RunId, WorkflowName};
 use crate::domain::plan::{Plan, Standing, overrides};
 use crate::domain::spec::FirstSync;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::start::{Circumstances, of_operation, of_workflow};
 use crate::effects::{Effects, Unstarted};
 use crate::engine::{Engine, EngineError};
-use crate::reconciler::{Followed, Nudge, Nudges, Reconciler, Shared, against_live, get, new_run_id, revision_of, set};
+use crate::reconciler::{Followed, Nudge, Nudges, Reconciler, Shared, Sides, get, new_run_id, revision_of, set};
 use crate::source::{Mirror, SourceError, SourceSpec, Watch, Watcher};
 use crate::store::{SqliteStore, StoreError};
+use crate::switches::Switches;
 
 /// How often a source is looked at without a hint.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(60);
@@ -60,6 +61,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error("cannot make the data directory {}", .0.display())]
     DataDir(PathBuf, #[source] std::io::Error),
+    /// What people told the git side cannot be read.
+    #[error("cannot read what was paused and pinned in {}", .0.display())]
+    Switches(PathBuf, #[source] std::io::Error),
     /// The store cannot be opened or read.
     #[error("the store cannot be opened")]
     Store(#[from] StoreError),
@@ -206,6 +210,7 @@ impl ControlPlane {
         std::fs::create_dir_all(&data_dir).map_err(|error| StartError::DataDir(data_dir.clone(), error))?;
         let data_dir = data_dir.canonicalize().map_err(|error| StartError::DataDir(data_dir.clone(), error))?;
         let store = SqliteStore::open(&data_dir)?;
+        let switches = Switches::load(&data_dir).map_err(|error| StartError::Switches(data_dir.clone(), error))?;
         let unstarted = Unstarted::new();
         let effects = unstarted.handle();
         let saved = effects.clone();
@@ -237,7 +242,8 @@ impl ControlPlane {
             shared: shared.clone(),
             first_sync,
             cache: CompileCache::default(),
-            pinned: None,
+            switches,
+            settled: None,
         };
         let watching = watcher.clone();
         let git = std::thread::spawn(move || reconciler.run(&receive, &watching));
@@ -292,15 +298,13 @@ impl ControlPlane {
         self.0.watcher.nudge();
     }
 
-    /// Leaves new commits alone, or takes them again.
+    /// Leaves new commits alone, or takes them again; also after a restart.
     pub fn set_paused(&self, paused: bool) {
         self.0.shared.status.write().unwrap_or_else(PoisonError::into_inner).paused = paused;
-        if !paused {
-            let _ = self.0.nudges.send(Nudge::Look);
-        }
+        let _ = self.0.nudges.send(Nudge::Pause(paused));
     }
 
-    /// Follows a revision in place of the branch; with `None` the branch again.
+    /// Follows a revision in place of the branch, also after a restart; with `None` the branch again.
     pub async fn rollback(&self, revision: Option<String>) -> Result<CommitId, ControlError> {
         let (answer, reply) = tokio::sync::oneshot::channel();
         self.0.nudges.send(Nudge::Pin(revision, answer)).map_err(|_| EngineError::Stopped)?;
@@ -319,9 +323,7 @@ impl ControlPlane {
         let compiled = compile_with(files, &mut self.0.cache.lock().unwrap_or_else(PoisonError::into_inner));
         let base = get(&self.0.shared.applied);
         let plan = compiled.catalog.map(|desired| {
-            against_live(
-                &self.0.engine,
-                &self.0.shared,
+            Sides::now(&self.0.engine, &self.0.shared).compare(
                 base.as_deref(),
                 &desired,
                 &revision_of(files, "", Vec::new()),
@@ -442,6 +444,11 @@ impl ControlPlane {
         let mut run = started.run;
         run.name = request.name.clone().unwrap_or(row.name);
         Ok((run, Some(started.body)))
+    }
+
+    /// Why an agent cannot be reached, when it cannot and that is known.
+    pub fn agent_trouble(&self, agent: &AgentName) -> Option<String> {
+        self.0.effects.trouble(agent)
     }
 
     /// The file with the log of a run's newest attempt, when its agent runs on this machine.

@@ -3,21 +3,23 @@
 //! What is owed is read off the state, so that starting, retrying and recovering are one way: a saved batch releases its
 //! own effects, and an agent that can be reached (again) is given everything that is owed to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::catalog::{AgentPolicy, CompiledOperation};
 use crate::domain::dispatch::event::Event;
-use crate::domain::dispatch::history::RunRow;
-use crate::domain::dispatch::observation::{Cause, Observation, Seen};
+use crate::domain::dispatch::history::{RunFilter, RunRow};
+use crate::domain::dispatch::observation::{Cause, LOST, Observation, Seen};
+use crate::domain::dispatch::status::Status;
 use crate::domain::dispatch::{Owed, outbox};
 use crate::domain::ids::{AgentName, Attempt, AttemptName, Digest, Epoch, RunId};
 use crate::domain::spec::TargetSpec;
 use crate::domain::time::Span;
 use crate::domain::workflow::render::{Globals, render};
 use crate::engine::{Engine, wall_clock};
+use crate::reconciler::error_chain;
 use crate::target::local::LocalTarget;
 use crate::target::{Effect, Launch, Report, ReportSink, Target};
 
@@ -25,6 +27,9 @@ use crate::target::{Effect, Launch, Report, ReportSink, Target};
 const STOP_GRACE: Span = Span::seconds(10);
 /// Compiled operations that are kept at hand, since the runs of a workflow share one.
 const BODIES: usize = 256;
+
+/// What is said of agents of the kind `kubernetes`.
+const KUBERNETES: &str = "this release cannot reach agents of the kind kubernetes: its runs wait";
 
 /// What the courier is told.
 enum Message {
@@ -43,7 +48,14 @@ enum Message {
 pub struct Effects {
     send: Sender<Message>,
     targets: Arc<RwLock<BTreeMap<AgentName, Arc<dyn Target>>>>,
+    /// Why agents cannot be reached.
+    troubles: Arc<RwLock<BTreeMap<AgentName, String>>>,
+    /// The name of the organization, as templates see it.
+    owner: Arc<RwLock<String>>,
 }
+
+/// The owner in templates before an organization is known.
+const NO_OWNER: &str = "default";
 
 /// Effects before their engine exists: the engine needs the way to the courier, and the courier the engine.
 pub struct Unstarted {
@@ -55,7 +67,8 @@ impl Unstarted {
     /// A courier that is not under way yet.
     pub fn new() -> Self {
         let (send, receive) = channel();
-        Self { effects: Effects { send, targets: Arc::default() }, receive }
+        let owner = Arc::new(RwLock::new(NO_OWNER.to_owned()));
+        Self { effects: Effects { send, targets: Arc::default(), troubles: Arc::default(), owner }, receive }
     }
 
     /// The way to it; what is sent waits for [`Unstarted::start`].
@@ -63,11 +76,10 @@ impl Unstarted {
         self.effects.clone()
     }
 
-    /// Starts the courier. `data_dir` holds a directory for each local agent, `program` is the binary to supervise with,
-    /// `owner` the name of the organization as templates see it.
+    /// Starts the courier. `data_dir` holds a directory for each local agent, `program` is the binary to supervise with.
     pub fn start(self, engine: Engine, data_dir: PathBuf, program: PathBuf, epoch: Epoch) -> std::thread::JoinHandle<()> {
         let Self { effects, receive } = self;
-        let courier = Courier { engine, data_dir, program, epoch, effects, bodies: BTreeMap::new() };
+        let courier = Courier { engine, data_dir, program, epoch, effects, bodies: BTreeMap::new(), flying: BTreeMap::new() };
         std::thread::spawn(move || courier.run(&receive))
     }
 }
@@ -103,6 +115,24 @@ impl Effects {
         let _ = self.send.send(Message::Agents(agents));
     }
 
+    /// Tells how the organization is called.
+    pub fn set_owner(&self, owner: String) {
+        *self.owner.write().unwrap_or_else(PoisonError::into_inner) = owner;
+    }
+
+    /// Why an agent cannot be reached, if that is known.
+    pub fn trouble(&self, agent: &AgentName) -> Option<String> {
+        self.troubles.read().unwrap_or_else(PoisonError::into_inner).get(agent).cloned()
+    }
+
+    fn set_trouble(&self, agent: AgentName, why: Option<String>) {
+        let mut troubles = self.troubles.write().unwrap_or_else(PoisonError::into_inner);
+        match why {
+            Some(why) => troubles.insert(agent, why),
+            None => troubles.remove(&agent),
+        };
+    }
+
     /// The file with the log of an attempt, when its agent runs on this machine.
     pub fn log_file(&self, agent: &AgentName, attempt: AttemptName) -> Option<PathBuf> {
         let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
@@ -130,6 +160,8 @@ struct Courier {
     epoch: Epoch,
     effects: Effects,
     bodies: BTreeMap<Digest, Arc<CompiledOperation>>,
+    /// The attempts that this courier launched, so that their ends need no look into the history.
+    flying: BTreeMap<RunId, (AgentName, Attempt)>,
 }
 
 /// Effects to deliver, by agent.
@@ -168,16 +200,19 @@ impl Courier {
                 }
             }
             Event::RunRetrying { run, attempt, .. } => {
-                self.forget(AttemptName { run: *run, attempt: *attempt }, outgoing);
+                if let Some((agent, _)) = self.launched(*run) {
+                    let attempt = AttemptName { run: *run, attempt: *attempt };
+                    outgoing.entry(agent).or_default().push(Effect::Forget(attempt));
+                }
             }
             Event::RunFinished { run, .. } => {
-                if let Some(row) = self.row(*run)
-                    && row.attempt.0 > 0
-                {
-                    self.forget(AttemptName { run: *run, attempt: row.attempt }, outgoing);
+                if let Some((agent, attempt)) = self.launched(*run) {
+                    let attempt = AttemptName { run: *run, attempt };
+                    outgoing.entry(agent).or_default().push(Effect::Forget(attempt));
                 }
             }
             Event::AgentGone { agent } => {
+                self.effects.set_trouble(agent.clone(), None);
                 let gone = self.effects.targets.write().unwrap_or_else(PoisonError::into_inner).remove(agent);
                 if let Some(target) = gone {
                     target.close();
@@ -191,6 +226,7 @@ impl Courier {
         match report {
             Report::Up(agent) => {
                 tracing::info!(%agent, "agent is up");
+                self.effects.set_trouble(agent.clone(), None);
                 self.engine.set_agent_up(agent.clone(), true);
                 for owed in self.engine.read(|state| outbox(state, &agent)) {
                     match owed {
@@ -204,8 +240,10 @@ impl Courier {
             }
             Report::Down(agent, why) => {
                 tracing::warn!(%agent, why, "agent cannot be reached; its runs keep their slots");
-                self.engine.set_agent_up(agent, false);
+                self.engine.set_agent_up(agent.clone(), false);
+                self.effects.set_trouble(agent, Some(why));
             }
+            Report::Known(agent, known) => self.find_lost(&agent, &known.into_iter().collect()),
             Report::Seen(agent, observations) => {
                 // The end of an attempt that is over already was reported again: it is saved, so it may be forgotten.
                 for observation in &observations {
@@ -221,10 +259,39 @@ impl Courier {
         }
     }
 
-    fn forget(&self, attempt: AttemptName, outgoing: &mut Outgoing) {
-        if let Some(agent) = self.row(attempt.run).map(|row| row.queue.agent) {
-            outgoing.entry(agent).or_default().push(Effect::Forget(attempt));
+    /// Ends attempts that the agent had taken on (it said so) and does not know any more: nobody else ever would.
+    /// What was not seen there yet is launched again, what is to stop is told so again, and both are answered; an agent
+    /// of which no word came is waited for.
+    fn find_lost(&self, agent: &AgentName, known: &BTreeSet<AttemptName>) {
+        let statuses = vec![Status::Starting, Status::Running, Status::Warning];
+        let rows = match self.engine.all_runs(&RunFilter { statuses, ..RunFilter::default() }, usize::MAX) {
+            Ok(rows) => rows,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                return tracing::error!(%agent, error, "lost runs cannot be looked for until the next connection");
+            }
+        };
+        let held = rows.iter().filter(|row| row.queue.agent == *agent && row.attempt.0 > 0);
+        let attempts = held.map(|row| AttemptName { run: row.id, attempt: row.attempt });
+        let lost: Vec<AttemptName> = attempts.filter(|attempt| !known.contains(attempt)).collect();
+        let pipeline = |run: RunId| self.engine.read(|state| state.run(run).is_none_or(|run| run.pipeline));
+        for attempt in lost.into_iter().filter(|attempt| !pipeline(attempt.run)) {
+            tracing::error!(%agent, %attempt, "the agent does not know an attempt that it had taken on");
+            let message = format!(
+                "agent {agent} had taken it on and does not know it any more (its directory was removed or replaced); \
+                 it may still run, so it is not tried again by itself: restart it when you know that it does not"
+            );
+            let seen = Seen::Failed { cause: Cause::new(LOST, message), exit_code: None, outputs: serde_json::Map::new() };
+            self.engine.observe(vec![Observation { attempt, at: wall_clock(), seen }]);
         }
+    }
+
+    /// The agent and the newest attempt of a run that was launched and is over.
+    fn launched(&mut self, run: RunId) -> Option<(AgentName, Attempt)> {
+        self.flying.remove(&run).or_else(|| {
+            let row = self.row(run).filter(|row| row.attempt.0 > 0)?;
+            Some((row.queue.agent, row.attempt))
+        })
     }
 
     /// Prepares a launch; what cannot be prepared has failed.
@@ -232,7 +299,10 @@ impl Courier {
         let Some(row) = self.row(attempt.run) else { return };
         let agent = row.queue.agent.clone();
         match self.prepare(&row, attempt) {
-            Ok(launch) => outgoing.entry(agent).or_default().push(Effect::Launch(Box::new(launch))),
+            Ok(launch) => {
+                self.flying.insert(attempt.run, (agent.clone(), attempt.attempt));
+                outgoing.entry(agent).or_default().push(Effect::Launch(Box::new(launch)));
+            }
             Err(cause) => {
                 let seen = Seen::Failed { cause, exit_code: None, outputs: serde_json::Map::new() };
                 self.engine.observe(vec![Observation { attempt, at: wall_clock(), seen }]);
@@ -244,7 +314,7 @@ impl Courier {
         let operation = self.body(row.spec)?;
         let context_path = self.data_dir.join("context").display().to_string();
         let globals = Globals {
-            owner_name: "default".to_owned(),
+            owner_name: self.effects.owner.read().unwrap_or_else(PoisonError::into_inner).clone(),
             project_name: row.project.to_string(),
             name: row.name.clone(),
             uuid: row.id.to_string(),
@@ -307,11 +377,15 @@ impl Courier {
                         }
                         Err(error) => {
                             tracing::error!(agent = %name, error = &error as &dyn std::error::Error, "agent cannot be opened");
+                            self.effects.set_trouble(name, Some(error_chain(&error)));
                         }
                     }
                 }
                 TargetSpec::Kubernetes(_) => {
-                    tracing::warn!(agent = %name, "kubernetes agents cannot be reached by this release: its runs wait");
+                    if self.effects.trouble(&name).is_none() {
+                        tracing::warn!(agent = %name, KUBERNETES);
+                    }
+                    self.effects.set_trouble(name, Some(KUBERNETES.to_owned()));
                 }
             }
         }

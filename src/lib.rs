@@ -42,4 +42,5 @@ pub mod revision;
 pub mod server;
 pub mod source;
 pub mod store;
+pub mod switches;
 pub mod target;

@@ -3,14 +3,14 @@
 //! Level-triggered: whatever the reason to look, the newest commit is compared with what is applied, and nothing
 //! happens when they are the same. A commit that cannot be read or used changes nothing; the last good state stays.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::control::{HeldPlan, SyncStatus};
 use crate::domain::catalog::Catalog;
-use crate::domain::compile::{CompileCache, Compiled, compile_with};
+use crate::domain::compile::{CompileCache, Compiled, compile_with, is_policy};
 use crate::domain::diagnostic::Diagnostics;
 use crate::domain::dispatch::command::{Command, Outcome, Rejection};
 use crate::domain::dispatch::event::{NewRun, Origin};
@@ -18,13 +18,17 @@ use crate::domain::dispatch::history::RunFilter;
 use crate::domain::dispatch::status::Status;
 use crate::domain::files::FileSet;
 use crate::domain::ids::{CommitId, Digest, RunId, WorkflowName};
-use crate::domain::plan::{Overrides, Plan, PlanInput, Revision, SourceRef, Standing, overrides, plan};
+use crate::domain::plan::{
+    Admissions, Live, Overrides, Plan, PlanInput, Revision, SourceRef, Standing, overrides, plan,
+};
 use crate::domain::spec::{FirstSync, WorkflowOnRemove};
 use crate::domain::workflow::start::{Circumstances, of_workflow};
 use crate::effects::Effects;
 use crate::engine::{Engine, wall_clock};
 use crate::revision;
 use crate::source::{Mirror, SourceError, SourceSpec, Watcher, read_worktree};
+use crate::store::StoreError;
+use crate::switches::{Positions, Switches};
 
 /// What is followed.
 pub enum Followed {
@@ -55,6 +59,8 @@ pub enum Nudge {
     Now,
     /// Follow this revision in place of the branch; `None`: the branch again.
     Pin(Option<String>, tokio::sync::oneshot::Sender<Result<CommitId, String>>),
+    /// Leave new commits alone, or take them again.
+    Pause(bool),
     /// Start what a guard held, if the plan is still this one.
     Approve(Digest, tokio::sync::oneshot::Sender<Result<usize, String>>),
     /// End.
@@ -108,8 +114,10 @@ pub struct Reconciler {
     pub first_sync: Option<FirstSync>,
     /// Compiled documents of unchanged files.
     pub cache: CompileCache,
-    /// A revision that is followed in place of the branch.
-    pub pinned: Option<String>,
+    /// What people told it.
+    pub switches: Switches,
+    /// The commit that needs no second look: all that it asks for was done.
+    pub settled: Option<CommitId>,
 }
 
 /// Why a sync came to nothing.
@@ -123,6 +131,12 @@ enum SyncError {
     Refused(Rejection),
     #[error("the commit was not applied: {0}")]
     Guard(String),
+    #[error("the commit was not applied: the runs of removed workflows cannot be read")]
+    History(#[from] StoreError),
+    #[error("what was asked for cannot be remembered in the data directory")]
+    Switches(#[from] std::io::Error),
+    #[error("a working tree has no other revision to follow")]
+    NoRevisions,
     #[error("{errors} errors in the files of {commit}; what was applied before stays")]
     Invalid { commit: CommitId, errors: usize },
 }
@@ -140,30 +154,35 @@ impl Reconciler {
     /// Runs until it is told to stop.
     pub fn run(mut self, nudges: &Receiver<Nudge>, watcher: &Watcher) {
         self.resume();
-        let mut pending = Some(Nudge::Look);
-        loop {
-            let Some(nudge) = pending.take().or_else(|| nudges.recv().ok()) else { return };
-            let paused = get(&self.shared.status).paused;
+        let mut next = Some(Nudge::Look);
+        while let Some(nudge) = next.take().or_else(|| nudges.recv().ok()) {
             match nudge {
                 Nudge::Stop => return,
-                Nudge::Look if paused => {}
                 Nudge::Look | Nudge::Now => {
-                    let result = self.sync(nudge_is_now(&nudge), Permission::Usual);
-                    self.told(result.map(|_| ()), watcher);
+                    let (now, after) = merged(&nudge, nudges);
+                    next = after;
+                    if now || !self.switches.positions().paused {
+                        let result = self.sync(now, Permission::Usual);
+                        self.told(result.map(|_| ()), watcher);
+                    }
+                }
+                Nudge::Pause(paused) => {
+                    let positions = Positions { paused, ..self.switches.positions().clone() };
+                    if let Err(error) = self.switches.set(positions) {
+                        self.told(Err(error.into()), watcher);
+                    } else if !paused {
+                        next = Some(Nudge::Look);
+                    }
                 }
                 Nudge::Pin(revision, answer) => {
-                    self.pinned = revision;
-                    let result = self.sync(true, Permission::Usual);
-                    let said = result.as_ref().map(|(commit, _)| commit.clone()).map_err(ToString::to_string);
-                    if said.is_err() {
-                        self.pinned = None;
-                    }
+                    let result = self.pin(revision.as_deref());
+                    let said = result.as_ref().map(|(commit, _)| commit.clone()).map_err(|error| error_chain(error));
                     self.told(result.map(|_| ()), watcher);
                     let _ = answer.send(said);
                 }
                 Nudge::Approve(digest, answer) => {
                     let result = self.sync(true, Permission::Approved(digest));
-                    let said = result.as_ref().map(|(_, starts)| *starts).map_err(ToString::to_string);
+                    let said = result.as_ref().map(|(_, starts)| *starts).map_err(|error| error_chain(error));
                     self.told(result.map(|_| ()), watcher);
                     let _ = answer.send(said);
                 }
@@ -171,17 +190,50 @@ impl Reconciler {
         }
     }
 
+    /// Follows a revision in place of the branch, or the branch again. When that does not succeed it follows what it
+    /// followed before.
+    fn pin(&mut self, revision: Option<&str>) -> Result<(CommitId, usize), SyncError> {
+        let before = self.switches.positions().clone();
+        let pinned = match (&self.followed, revision) {
+            (_, None) => None,
+            (Followed::Worktree(_), Some(_)) => return Err(SyncError::NoRevisions),
+            // A rollback must not depend on the network; what is not here yet is asked for.
+            (Followed::Repository(mirror), Some(revision)) => Some(match mirror.resolve(revision) {
+                Ok(commit) => commit,
+                Err(_) => {
+                    mirror.fetch()?;
+                    mirror.resolve(revision)?
+                }
+            }),
+        };
+        // Before it is applied: a server that dies in between must not go back to the branch.
+        self.switches.set(Positions { pinned, ..before.clone() })?;
+        let result = self.sync(true, Permission::Usual);
+        if result.is_err() {
+            self.switches.set(before)?;
+        }
+        result
+    }
+
     /// After a start of the server: what is applied is read again from the mirror, and its agents are opened.
     fn resume(&mut self) {
+        self.recall();
+        if let Some(applied) = get(&self.shared.applied) {
+            self.effects.set_owner(applied.catalog.organization.item.name.to_string());
+        }
         let agents = self.engine.read(|state| state.agents().map(|a| (a.name.clone(), a.policy.clone())).collect());
         self.effects.set_agents(agents);
+        self.show_switches();
+    }
+
+    /// Makes the applied catalog again from its commits, if they are in the mirror.
+    fn recall(&mut self) {
         let Some(applied) = self.engine.read(|state| state.applied().cloned()) else { return };
         if let Followed::Repository(mirror) = &self.followed
             && let Ok(mut files) = mirror.read_specs(&applied.commit)
         {
-            if applied.policy != applied.commit
-                && let Ok(policy) = mirror.read_specs(&applied.policy)
-            {
+            if applied.policy != applied.commit {
+                let Ok(policy) = mirror.read_specs(&applied.policy) else { return };
                 files = with_policy_of(&files, &policy);
             }
             let compiled = compile_with(&files, &mut self.cache);
@@ -192,15 +244,21 @@ impl Reconciler {
         }
     }
 
+    fn show_switches(&self) {
+        let mut status = self.shared.status.write().unwrap_or_else(PoisonError::into_inner);
+        let Positions { paused, pinned } = self.switches.positions().clone();
+        (status.paused, status.pinned) = (paused, pinned);
+    }
+
     fn told(&self, result: Result<(), SyncError>, watcher: &Watcher) {
         match &result {
             Ok(()) => watcher.succeeded(),
             Err(SyncError::Source(error)) => watcher.failed(error),
             Err(_) => {}
         }
+        self.show_switches();
         let mut status = self.shared.status.write().unwrap_or_else(PoisonError::into_inner);
         status.error = result.as_ref().err().map(|error| error_chain(error));
-        status.pinned = self.pinned.as_ref().and(status.seen.clone());
         if result.is_ok() {
             status.checked_at = Some(wall_clock());
         } else if let Some(error) = &status.error {
@@ -208,42 +266,80 @@ impl Reconciler {
         }
     }
 
-    /// One look: the commit, and how many runs were started.
+    /// One look: the commit, and how many runs were started. Plans again when something else was applied meanwhile.
     fn sync(&mut self, even_unchanged: bool, permission: Permission) -> Result<(CommitId, usize), SyncError> {
-        let applied = self.engine.read(|state| state.applied().map(|applied| applied.commit.clone()));
+        match self.look(even_unchanged, permission) {
+            Err(SyncError::Refused(Rejection::Stale { .. })) => self.look(even_unchanged, permission),
+            other => other,
+        }
+    }
+
+    fn look(&mut self, even_unchanged: bool, permission: Permission) -> Result<(CommitId, usize), SyncError> {
+        let pinned = self.switches.positions().pinned.clone();
         let (files, dirty) = match &self.followed {
             Followed::Repository(mirror) => {
-                let fetched = mirror.fetch()?;
-                let commit = match &self.pinned {
-                    Some(revision) => mirror.resolve(revision)?,
-                    None => fetched.commit,
+                let commit = match pinned {
+                    Some(commit) if mirror.commit_info(&commit).is_ok() => commit,
+                    Some(commit) => mirror.fetch().map(|_| commit)?,
+                    None => mirror.fetch()?.commit,
                 };
                 self.seen(&commit);
-                let again = even_unchanged || get(&self.shared.status).error.is_some();
-                if applied.as_ref() == Some(&commit) && !again {
+                if self.settled.as_ref() == Some(&commit) && !even_unchanged {
                     return Ok((commit, 0));
                 }
+                self.keep(mirror, &commit)?;
                 (mirror.read_specs(&commit)?, Vec::new())
             }
             Followed::Worktree(dir) => {
                 let mut files = read_worktree(dir)?;
                 files.commit = worktree_commit(&files);
                 self.seen(&files.commit);
-                if applied.as_ref() == Some(&files.commit) && !even_unchanged && get(&self.shared.applied).is_some() {
+                if self.settled.as_ref() == Some(&files.commit) && !even_unchanged {
                     return Ok((files.commit, 0));
                 }
                 let head = crate::source::head_of(dir)?;
                 (files, head.map(|head| head.dirty).unwrap_or_default())
             }
         };
-        self.apply(files, dirty, permission)
+        self.settled = None;
+        if get(&self.shared.applied).is_none() {
+            // The mirror may have been made anew, and have the applied commit only now.
+            self.recall();
+        }
+        let result = self.apply(files, dirty, even_unchanged, permission);
+        // What is held is looked at again: a freeze ends by itself.
+        if let Ok((commit, _)) = &result
+            && get(&self.shared.status).held.is_none()
+        {
+            self.settled = Some(commit.clone());
+        }
+        result
+    }
+
+    /// Before a commit is applied: it, and what is applied until then, cannot be lost to rewritten history.
+    fn keep(&self, mirror: &Mirror, commit: &CommitId) -> Result<(), SyncError> {
+        let applied = self.engine.read(|state| state.applied().cloned());
+        let mut commits = vec![commit.clone()];
+        for old in applied.into_iter().flat_map(|applied| [applied.commit, applied.policy]) {
+            // Those of another repository or a lost mirror cannot be kept any more.
+            if !commits.contains(&old) && mirror.commit_info(&old).is_ok() {
+                commits.push(old);
+            }
+        }
+        Ok(mirror.keep(&commits)?)
     }
 
     fn seen(&self, commit: &CommitId) {
         self.shared.status.write().unwrap_or_else(PoisonError::into_inner).seen = Some(commit.clone());
     }
 
-    fn apply(&mut self, files: FileSet, dirty: Vec<String>, permission: Permission) -> Result<(CommitId, usize), SyncError> {
+    fn apply(
+        &mut self,
+        files: FileSet,
+        dirty: Vec<String>,
+        heal: bool,
+        permission: Permission,
+    ) -> Result<(CommitId, usize), SyncError> {
         let commit = files.commit.clone();
         let Compiled { catalog, diagnostics, .. } = compile_with(&files, &mut self.cache);
         set(&self.shared.diagnostics, Arc::new(diagnostics.clone()));
@@ -267,7 +363,7 @@ impl Reconciler {
         };
         let unsound_policy = policy != commit;
         let reference = get(&self.shared.status).reference;
-        let wanted = Wanted { catalog, revision: revision_of(&files, &reference, dirty), files };
+        let mut wanted = Wanted { catalog, revision: revision_of(&files, &reference, dirty), files };
         let mut exceptions = overrides(&wanted.files.message);
         let plan = self.plan(base.as_deref(), &wanted, exceptions, &diagnostics);
         let plan = match permission {
@@ -280,18 +376,20 @@ impl Reconciler {
             }
             Permission::Usual => plan,
         };
-        let held = plan.guards.iter().find(|guard| !guard.ok).map(|guard| HeldPlan {
-            commit: commit.clone(),
-            plan: plan.digest,
-            reason: format!("{}: {}", guard.words, guard.remedy),
-        });
         let plan = Arc::new(plan);
         set(&self.shared.plan, Some(plan.clone()));
-        self.shared.status.write().unwrap_or_else(PoisonError::into_inner).held = held.clone();
         if let Some(refusing) = plan.guards.iter().find(|guard| !guard.ok && guard.id.refuses()) {
+            self.hold(&plan);
             return Err(SyncError::Guard(format!("{} ({})", refusing.words, refusing.remedy)));
         }
-        let started = self.carry_out(&plan, &wanted, base.as_deref(), policy)?;
+        let started = self.carry_out(&plan, &wanted, base.as_deref(), policy, heal)?;
+        if let Some(base) = &base {
+            keep_last_good(&mut wanted.catalog, &base.catalog);
+        }
+        if self.switches.was_restored() {
+            tracing::warn!("restored from a backup: what changed in git since was taken over, and starts nothing");
+            self.switches.is_caught_up()?;
+        }
         let summary = summary_line(&plan, started);
         tracing::info!(commit = %commit.short(), summary, "synced");
         {
@@ -299,8 +397,24 @@ impl Reconciler {
             (status.applied, status.summary) = (Some(commit.clone()), summary);
         }
         let errors = diagnostics.errors();
-        set(&self.shared.applied, Some(Arc::new(wanted)));
+        let wanted = Arc::new(wanted);
+        set(&self.shared.applied, Some(wanted.clone()));
+        match plan.guards.iter().any(|guard| !guard.ok) {
+            // The definitions are applied: what waits for approval is the plan from here on.
+            true => self.hold(&self.plan(Some(&wanted), &wanted, overrides(&wanted.files.message), &diagnostics)),
+            false => self.hold(&plan),
+        }
         if unsound_policy { Err(SyncError::Invalid { commit, errors }) } else { Ok((commit, started)) }
+    }
+
+    /// Shows what a guard of this plan holds, or that nothing is held.
+    fn hold(&self, plan: &Plan) {
+        let held = plan.guards.iter().find(|guard| !guard.ok).map(|guard| HeldPlan {
+            commit: plan.compared.desired.commit.clone(),
+            plan: plan.digest,
+            reason: format!("{}: {}", guard.words, guard.remedy),
+        });
+        self.shared.status.write().unwrap_or_else(PoisonError::into_inner).held = held;
     }
 
     fn plan(&self, base: Option<&Wanted>, wanted: &Wanted, overrides: Overrides, diagnostics: &Diagnostics) -> Plan {
@@ -308,11 +422,24 @@ impl Reconciler {
         if let Some(first_sync) = self.first_sync {
             desired.organization.item.first_sync = first_sync;
         }
-        against_live(&self.engine, &self.shared, base, &desired, &wanted.revision, overrides, Standing::Followed, diagnostics)
+        let standing = Standing::Followed;
+        let mut sides = Sides::now(&self.engine, &self.shared);
+        if self.switches.was_restored() {
+            sides.admissions.baseline = false;
+            desired.organization.item.first_sync = FirstSync::Adopt;
+        }
+        sides.compare(base, &desired, &wanted.revision, overrides, standing, diagnostics)
     }
 
     /// Applies a plan that no guard refuses; gives the number of runs started.
-    fn carry_out(&self, plan: &Plan, wanted: &Wanted, base: Option<&Wanted>, policy: CommitId) -> Result<usize, SyncError> {
+    fn carry_out(
+        &self,
+        plan: &Plan,
+        wanted: &Wanted,
+        base: Option<&Wanted>,
+        policy: CommitId,
+        heal: bool,
+    ) -> Result<usize, SyncError> {
         let mut bodies = Vec::new();
         let mut starts: Vec<NewRun> = Vec::new();
         for start in plan.admitted() {
@@ -333,25 +460,39 @@ impl Reconciler {
             starts.push(started.run);
         }
         let count = starts.len();
-        let (based_on, revision) = self.engine.read(|state| {
-            let based_on = state.applied().map(|applied| applied.commit.clone());
-            (based_on, revision::revision(state, wanted, plan, policy, summary_line(plan, count)))
+        let stops = self.runs_to_stop(base, &wanted.catalog)?;
+        let (applied, revision, drifted) = self.engine.read(|state| {
+            let revision = revision::revision(state, wanted, plan, policy, summary_line(plan, count));
+            (state.applied().cloned(), revision, state.queues().any(|queue| queue.declared.is_some()))
         });
-        let stops = self.runs_to_stop(base, &wanted.catalog);
-        let command = Command::ApplyRevision { based_on, revision: Box::new(revision), starts, stops };
-        match self.engine.ask_blocking(command, bodies)? {
-            Outcome::Refused(rejection) => Err(SyncError::Refused(rejection)),
-            Outcome::Done | Outcome::Already => {
-                let agents = wanted.catalog.agents.iter().map(|(name, agent)| (name.clone(), agent.item.clone()));
-                self.effects.set_agents(agents.collect::<BTreeMap<_, _>>());
-                Ok(count)
+        let same = applied.as_ref().is_some_and(|at| (&at.commit, &at.policy) == (&revision.commit, &revision.policy));
+        // Looking again and finding nothing is nothing that has happened.
+        if !(same && starts.is_empty() && stops.is_empty() && revision.changes_nothing() && !(heal && drifted)) {
+            let based_on = applied.map(|applied| applied.commit);
+            let command = Command::ApplyRevision { based_on, revision: Box::new(revision), starts, stops };
+            if let Outcome::Refused(rejection) = self.engine.ask_blocking(command, bodies)? {
+                return Err(SyncError::Refused(rejection));
             }
         }
+        self.effects.set_owner(wanted.catalog.organization.item.name.to_string());
+        let agents = wanted.catalog.agents.iter().map(|(name, agent)| (name.clone(), agent.item.clone()));
+        self.effects.set_agents(agents.collect());
+        Ok(count)
     }
 
     /// Runs of removed workflows that say what becomes of them.
-    fn runs_to_stop(&self, base: Option<&Wanted>, desired: &Catalog) -> Vec<RunId> {
-        let gone = |name: &&WorkflowName| !desired.workflows.contains_key(name) && !desired.unsound.contains_key(name);
+    fn runs_to_stop(&self, base: Option<&Wanted>, desired: &Catalog) -> Result<Vec<RunId>, StoreError> {
+        let renamed: BTreeSet<WorkflowName> = desired
+            .workflows
+            .iter()
+            .filter_map(|(name, workflow)| {
+                let workflow = workflow.item.previous_name.clone()?;
+                Some(WorkflowName { project: name.project.clone(), workflow })
+            })
+            .collect();
+        let gone = |name: &&WorkflowName| {
+            !desired.workflows.contains_key(name) && !desired.unsound.contains_key(name) && !renamed.contains(name)
+        };
         let mut stops = Vec::new();
         for (name, workflow) in base.iter().flat_map(|base| &base.catalog.workflows).filter(|(name, _)| gone(name)) {
             let statuses: Vec<Status> = Status::ALL
@@ -364,50 +505,80 @@ impl Reconciler {
                 .collect();
             if !statuses.is_empty() {
                 let filter = RunFilter { workflow: Some(name.clone()), statuses, ..RunFilter::default() };
-                let rows = self.engine.all_runs(&filter, usize::MAX).unwrap_or_default();
+                let rows = self.engine.all_runs(&filter, usize::MAX)?;
                 stops.extend(rows.iter().map(|row| row.id));
             }
         }
-        stops
+        Ok(stops)
     }
 }
 
-/// Compares files with what is applied and live.
-#[expect(clippy::too_many_arguments, reason = "each is one side of the comparison")]
-pub fn against_live(
-    engine: &Engine,
-    shared: &Shared,
-    base: Option<&Wanted>,
-    desired: &Catalog,
-    desired_info: &Revision,
-    overrides: Overrides,
-    standing: Standing,
-    diagnostics: &Diagnostics,
-) -> Plan {
-    let status = get(&shared.status);
-    let (live, admissions) = revision::live(engine);
-    plan(&PlanInput {
-        source: &SourceRef { id: status.source, git_ref: status.reference },
-        base: base.map(|base| &base.catalog),
-        desired,
-        base_info: base.map(|base| &base.revision),
-        desired_info,
-        live: Some(&live),
-        admissions: Some(&admissions),
-        overrides,
-        standing,
-        now: wall_clock(),
-        diagnostics,
-    })
+/// Many nudges are one look; whether somebody wants it in any case, and what else was said.
+fn merged(first: &Nudge, nudges: &Receiver<Nudge>) -> (bool, Option<Nudge>) {
+    let mut now = matches!(first, Nudge::Now);
+    loop {
+        match nudges.try_recv() {
+            Ok(Nudge::Look) => {}
+            Ok(Nudge::Now) => now = true,
+            other => return (now, other.ok()),
+        }
+    }
 }
 
-fn nudge_is_now(nudge: &Nudge) -> bool {
-    matches!(nudge, Nudge::Now)
+/// What is not sound keeps its last good definition.
+fn keep_last_good(catalog: &mut Catalog, before: &Catalog) {
+    for name in catalog.unsound.keys() {
+        if let Some(last) = before.workflows.get(name) {
+            catalog.workflows.entry(name.clone()).or_insert_with(|| last.clone());
+        }
+    }
 }
 
-/// A new run's id; sorts by the time of its making.
+/// The server's sides of a comparison.
+pub struct Sides {
+    source: SourceRef,
+    live: Live,
+    /// What was admitted so far.
+    pub admissions: Admissions,
+}
+
+impl Sides {
+    /// As things are.
+    pub fn now(engine: &Engine, shared: &Shared) -> Self {
+        let status = get(&shared.status);
+        let (live, admissions) = revision::live(engine);
+        Self { source: SourceRef { id: status.source, git_ref: status.reference }, live, admissions }
+    }
+
+    /// Compares files with what is applied and live.
+    pub fn compare(
+        &self,
+        base: Option<&Wanted>,
+        desired: &Catalog,
+        desired_info: &Revision,
+        overrides: Overrides,
+        standing: Standing,
+        diagnostics: &Diagnostics,
+    ) -> Plan {
+        plan(&PlanInput {
+            source: &self.source,
+            base: base.map(|base| &base.catalog),
+            desired,
+            base_info: base.map(|base| &base.revision),
+            desired_info,
+            live: Some(&self.live),
+            admissions: Some(&self.admissions),
+            overrides,
+            standing,
+            now: wall_clock(),
+            diagnostics,
+        })
+    }
+}
+
+/// A new run's id. Random, so that its first digits are enough to tell it from its neighbours.
 pub fn new_run_id() -> RunId {
-    RunId(uuid::Uuid::now_v7())
+    RunId(uuid::Uuid::new_v4())
 }
 
 /// Files of a working tree have no commit; the id is made of what they hold.
@@ -436,21 +607,12 @@ pub fn revision_of(files: &FileSet, label: &str, dirty: Vec<String>) -> Revision
 /// The files of one revision with the policy files of another.
 fn with_policy_of(files: &FileSet, good: &FileSet) -> FileSet {
     let mut mixed = files.clone();
-    mixed.files.retain(|file| !is_policy_file(&file.path));
-    mixed.files.extend(good.files.iter().filter(|file| is_policy_file(&file.path)).cloned());
+    mixed.files.retain(|file| !is_policy(file));
+    // A file may have become policy, or have been.
+    let taken: BTreeSet<String> = mixed.files.iter().map(|file| file.path.clone()).collect();
+    mixed.files.extend(good.files.iter().filter(|file| is_policy(file) && !taken.contains(&file.path)).cloned());
     mixed.files.sort_by(|a, b| a.path.cmp(&b.path));
     mixed
-}
-
-/// Whether a file is of those that apply all or none: by the folders of design §2.
-fn is_policy_file(path: &str) -> bool {
-    let parts: Vec<&str> = path.split('/').collect();
-    match parts.as_slice() {
-        ["tidegate.yaml"] => true,
-        ["agents" | "queues" | "presets", ..] => true,
-        ["projects", _, "project.yaml" | "project.yml"] => true,
-        _ => false,
-    }
 }
 
 fn summary_line(plan: &Plan, started: usize) -> String {

@@ -1,4 +1,5 @@
 //! One suite over every store: what the engine and the readers rely on, whatever keeps the data.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -151,6 +152,7 @@ fn finished(n: u128, status: Status, exit_code: Option<i32>, at: i64) -> Event {
 fn revision(commit: &str, renamed: &[(&str, &str)]) -> Event {
     Event::RevisionApplied(Box::new(RevisionApplied {
         commit: CommitId::new(commit),
+        policy: CommitId::new(commit),
         subject: format!("Subject of {commit}"),
         plan: Digest::of(commit.as_bytes()),
         organization: None,

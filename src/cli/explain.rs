@@ -56,8 +56,11 @@ fn field_page(topic: &str) -> Result<String, String> {
         };
         schema = field.clone();
     }
-    let target = follow(root, &schema);
-    let text = |key: &str| schema.get(key).or_else(|| target.get(key));
+    // What is optional is a choice between its type and nothing: its type says the rest.
+    let branches = follow(root, &schema).get("anyOf").and_then(Value::as_array).into_iter().flatten();
+    let levels: Vec<&Value> =
+        [&schema, follow(root, &schema)].into_iter().chain(branches.map(|b| follow(root, b))).collect();
+    let text = |key: &str| levels.iter().find_map(|level| level.get(key));
     let mut page = format!("{topic}: {}\n\n", type_of(root, &schema));
     if let Some(about) = text("description").and_then(Value::as_str) {
         page.push_str(&format!("{about}\n"));

@@ -55,6 +55,9 @@ pub enum Report {
     Up(AgentName),
     /// The agent cannot be reached; its runs keep their slots.
     Down(AgentName, String),
+    /// Every attempt that the target has taken on and was not told to forget, at the moment at which it could be
+    /// reached (again). Comes before anything seen since then.
+    Known(AgentName, Vec<AttemptName>),
     /// What was seen, in the order in which it was seen.
     Seen(AgentName, Vec<Observation>),
 }

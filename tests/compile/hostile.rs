@@ -8,8 +8,9 @@ use tidegate::domain::files::{FileContent, SourceFile};
 
 use crate::repo::over_base;
 
-/// Generous for a debug build on a busy machine; without limits these take minutes and gigabytes.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Generous for an unoptimised build on a busy machine (optimised, each takes milliseconds); without limits these take
+/// minutes to centuries, and gigabytes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[track_caller]
 fn refused(text: String, code: Code) {

@@ -423,3 +423,61 @@ fn amounts_at_the_edge_of_numbers_neither_wrap_nor_leak() {
     let runs: Vec<_> = (0..2).map(|_| world.submit_as("a/q", |run| run.request = most.clone())).collect();
     assert_eq!((world.status(runs[0]), world.status(runs[1])), (Some(Status::Scheduled), Some(Status::Queued)));
 }
+
+#[test]
+fn a_finish_brings_the_whole_level_back_within_its_budget() {
+    let mut world = World::new();
+    world.organization(-1, Sharing::Proportional).agent("a", 4, "");
+    world.queue("a/top", policy(2, 4)).queue("a/x", policy(1, 2)).queue("a/y", policy(1, 2));
+    let x = world.submit_all("a/x", 2);
+    let top = world.submit_all("a/top", 4);
+    let y = world.submit("a/y");
+    assert_eq!(world.status(top[2]), Some(Status::Queued));
+    world.finish(x[0]);
+    assert_eq!(world.status(y), Some(Status::Scheduled), "another queue of the level has what the first gave back");
+}
+
+#[test]
+fn every_blocker_has_its_sentence() {
+    let mut world = world(1, QueuePolicy { quota: resources("cpu=4"), ..policy(1, 2) });
+    world.project("r", 1).queue("a/held", QueuePolicy { hold: true, ..policy(1, 1) }).queue("a/other", policy(1, 1));
+    let mut text = String::new();
+    let mut say = |world: &World, run| {
+        text.push_str(&world.explain(run).sentence());
+        text.push('\n');
+    };
+    let first = world.submit_as("a/q", |run| (run.request, run.max_retries) = (resources("cpu=3"), 1));
+    say(&world, first);
+    let second = world.submit_as("a/q", |run| run.request = resources("cpu=2"));
+    say(&world, second);
+    let other = world.submit("a/other");
+    say(&world, other);
+    let never = world.submit_as("a/q", |run| run.request = resources("cpu=5"));
+    say(&world, never);
+    let held = world.submit("a/held");
+    say(&world, held);
+    let approval = world.submit_as("a/q", |run| run.needs_approval = true);
+    say(&world, approval);
+    let root = world.submit_as("a/q", |run| run.pipeline = Some(limit(1)));
+    let nested = world.child(root, "a/q", Some(2));
+    let leaves: Vec<_> = (0..2).map(|_| world.child(nested, "a/q", None)).collect();
+    say(&world, leaves[1]);
+    let direct = world.child(root, "a/q", None);
+    say(&world, direct);
+    let group = || Some(SupersedePolicy { group: "g".to_owned(), limit: 1, when_busy: WhenBusy::Queue });
+    let grouped: Vec<_> = (0..2).map(|_| world.submit_as("a/q", |run| run.group = group())).collect();
+    say(&world, grouped[1]);
+    let in_project: Vec<_> =
+        (0..2).map(|_| world.submit_as("a/q", |run| run.project = crate::world::project_name("r"))).collect();
+    say(&world, in_project[1]);
+    world.organization(1, Sharing::Waterfall).agent("a", -1, "cpu=4");
+    say(&world, other);
+    world.organization(-1, Sharing::Waterfall);
+    world.up("a", false);
+    world.queue("a/third", policy(1, 1));
+    let down = world.submit("a/third");
+    say(&world, down);
+    world.fail(first, "Error");
+    say(&world, first);
+    insta::assert_snapshot!(text);
+}

@@ -88,14 +88,19 @@ fn serve(site: &Site) -> (Child, String) {
         .arg("--data-dir")
         .arg(site.path().join("data"))
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
-    (child, address)
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    while !line.starts_with("serving ") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "the server says where it listens");
+    }
+    // What else it says is read and thrown away, so that it never waits for a reader.
+    std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+    (child, line.trim().trim_start_matches("serving ").to_owned())
 }
 
 fn ask(address: &str, args: &[&str]) -> serde_json::Value {

@@ -1,6 +1,10 @@
 //! From `git push` to finished run, with real git, a real store and real processes.
 
 mod kill;
+mod outages;
+mod people;
+mod removals;
+mod scenarios;
 mod site;
 
 use site::{Server, Site, queue};

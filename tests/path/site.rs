@@ -76,9 +76,13 @@ impl Site {
     }
 
     pub fn start(&self) -> Server {
+        self.start_following("main")
+    }
+
+    pub fn start_following(&self, reference: &str) -> Server {
         let spec = SourceSpec {
             url: RepoUrl::parse(self.bare().to_str().unwrap()).unwrap(),
-            reference: Ref::parse("main").unwrap(),
+            reference: Ref::parse(reference).unwrap(),
         };
         let control = ControlPlane::start(Settings {
             source: SourceSetting::Repository(spec),
@@ -124,6 +128,13 @@ impl Server {
             assert!(begun.elapsed() < PATIENCE, "{what}: {:#?}\n{:#?}", self.0.sync_status(), self.runs());
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Waits until a commit is applied; its runs exist from that moment.
+    pub fn until_applied(&self, commit: &str) {
+        self.until("the commit is applied", |server| {
+            server.0.sync_status().applied.is_some_and(|applied| applied.as_str() == commit)
+        });
     }
 
     /// Waits until a commit has been looked at (applied or not).

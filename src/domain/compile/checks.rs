@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::codes;
 use super::cron;
-use super::parse::{Document, escape_token};
+use super::document::{Document, escape_token};
 use super::policy::{Written, queue_name};
 use super::text::{alternatives, shown};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
@@ -132,18 +132,20 @@ fn named_queue(
     problems: &mut Diagnostics,
 ) {
     if let Some(Err(problem)) = text.map(|text| find_queue(written, text, &document.place(pointer))) {
-        problems.push(about(problem, super::load::label(&document.value)));
+        problems.push(about(*problem, super::load::label(&document.value)));
     }
 }
 
 /// The queue that a text names, or the problem with it.
-pub(super) fn find_queue(written: &Written<'_>, text: &str, place: &Place) -> Result<QueueName, Diagnostic> {
+pub(super) fn find_queue(written: &Written<'_>, text: &str, place: &Place) -> Result<QueueName, Box<Diagnostic>> {
     let name = match written.full_queue_name(text) {
         Ok(name) => name,
         Err(why) if !text.contains(['/', '.']) && crate::domain::ids::check_name(text).is_ok() => {
-            return Err(Diagnostic::error(codes::FOREIGN_QUEUE, place.clone(), why).help("write `agent/queue`"));
+            return Err(Diagnostic::error(codes::FOREIGN_QUEUE, place.clone(), why).help("write `agent/queue`").into());
         }
-        Err(why) => return Err(Diagnostic::error(codes::UNKNOWN_QUEUE, place.clone(), why).help("write `agent/queue`")),
+        Err(why) => {
+            return Err(Diagnostic::error(codes::UNKNOWN_QUEUE, place.clone(), why).help("write `agent/queue`").into());
+        }
     };
     let queues = written.queue_names();
     if queues.contains(&name) {
@@ -151,7 +153,9 @@ pub(super) fn find_queue(written: &Written<'_>, text: &str, place: &Place) -> Re
     }
     let names: Vec<String> = queues.iter().map(ToString::to_string).collect();
     let help = near(&name.to_string(), names.iter().map(String::as_str), "queues");
-    Err(Diagnostic::error(codes::UNKNOWN_QUEUE, place.clone(), format!("no queue is called `{name}`")).help(help))
+    Err(Diagnostic::error(codes::UNKNOWN_QUEUE, place.clone(), format!("no queue is called `{name}`"))
+        .help(help)
+        .into())
 }
 
 fn presets_exist(written: &Written<'_>, problems: &mut Diagnostics) {

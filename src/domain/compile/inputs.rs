@@ -107,7 +107,7 @@ pub(super) fn bind(
         declared(component, "inputs").filter(named).last().or(declared(component, "outputs").filter(named).last())
     };
     for (name, param) in params {
-        let pointer = format!("/params/{}", super::parse::escape_token(name));
+        let pointer = format!("/params/{}", super::document::escape_token(name));
         let long = param.as_object().filter(|map| LONG_FORM.iter().any(|key| map.contains_key(*key)));
         let value = long.map_or(Some(param), |map| map.get("value")).unwrap_or(&Value::Null);
         let is = |key: &str| long.and_then(|map| map.get(key)).and_then(flag) == Some(true);
@@ -155,7 +155,7 @@ pub(super) fn bind(
         bound.inputs.extend(typed.map(|typed| (name.clone(), typed)));
     }
     // Points of a matrix and results of joins are params too, known only later.
-    let later = |key: &str| operation.get(key).is_some_and(|section| !section.is_null());
+    let waits = ["matrix", "joins"].iter().any(|key| operation.get(*key).is_some_and(|section| !section.is_null()));
     for io in declared(component, "inputs") {
         let name = text_of(io, "name").unwrap_or_default();
         let given = params.contains_key(name);
@@ -164,10 +164,9 @@ pub(super) fn bind(
                 let typed = read(text_of(io, "type"), io.get("isList").and_then(flag) == Some(true), value);
                 bound.inputs.insert(name.to_owned(), typed.unwrap_or_else(|_| value.clone()));
             }
+            None if !given && waits => {}
             None if !given && io.get("isOptional").and_then(flag) != Some(true) && !delayed(io, false) => {
-                if !later("matrix") && !later("joins") {
-                    required(name, "input", at, problems);
-                }
+                required(name, "input", at, problems);
             }
             None if !given => {
                 bound.inputs.insert(name.to_owned(), Value::Null);

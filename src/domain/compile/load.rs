@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::codes;
-use super::parse::{Document, MAX_FILE_BYTES, MAX_PROBLEMS, parse, too_large};
+use super::document::Document;
+use super::parse::{MAX_FILE_BYTES, MAX_PROBLEMS, parse, too_large};
 use super::schema::Shape;
 use super::text::shown;
 use super::violation;
@@ -224,6 +225,16 @@ fn names_in(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_FILE_BYTES)]);
     let name = |line: &str| line.strip_prefix("name:").map(|rest| rest.trim().trim_matches(['"', '\'']).to_owned());
     text.lines().filter_map(name).take(MAX_PROBLEMS).collect()
+}
+
+/// Whether a file belongs to what a commit applies all or none of: it lies in a folder of policy or presets, or one of
+/// its documents is of such a kind.
+pub fn is_policy(file: &SourceFile) -> bool {
+    let Some(folder) = folder_of(&file.path) else { return false };
+    let kinds = [Kind::Organization, Kind::Agent, Kind::Queue, Kind::Project].map(Shape::Document);
+    let of_policy = |spec: &Spec| spec.shape.is_some_and(|shape| shape == Shape::Preset || kinds.contains(&shape));
+    matches!(folder.room, Room::Policy | Room::Presets)
+        || load(file, folder).is_some_and(|loaded| loaded.specs.iter().any(of_policy))
 }
 
 /// Whether a file outside our folders says that it is a spec, in lines that a person would recognise.

@@ -2,7 +2,7 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `parse` `scalar` | text → documents with places, limits counted |
+//! | `parse` `scalar` `document` | text → documents with places, limits counted |
 //! | `schema` `violation` | JSON Schemas from the types; what breaks them, as sentences |
 //! | `load` | which files are specs, and of which shape |
 //! | `policy` `checks` | organization, agents, queues, projects: typed, checked, defaulted |
@@ -14,6 +14,7 @@ mod checks;
 pub mod codes;
 mod cron;
 mod digest;
+pub mod document;
 mod inputs;
 mod load;
 mod merge;
@@ -37,7 +38,7 @@ use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
 use crate::domain::files::{FileContent, FileSet, SourceFile};
 use crate::domain::ids::{Name, ProjectName, WorkflowName};
 use crate::domain::spec::Kind;
-pub use load::CompileCache;
+pub use load::{CompileCache, is_policy};
 pub use request::{Request, RequestSource, compile_request};
 use load::{Loaded, Room, Source, load_all};
 use policy::{Policy, Written};
@@ -71,7 +72,11 @@ fn build(files: &FileSet, loaded: &BTreeMap<String, Arc<Loaded>>) -> Compiled {
     loaded.values().for_each(|file| problems.extend(file.problems.clone()));
     let (written, mut sound) = Written::read(loaded, &mut problems);
     let before = problems.errors();
-    checks::CHECKS.iter().for_each(|(_, check)| check(&written, &mut problems));
+    let mut found = Diagnostics::default();
+    checks::CHECKS.iter().for_each(|(_, check)| check(&written, &mut found));
+    let whole = sound;
+    let echo = |problem: &&Diagnostic| whole || !ECHOES.contains(&problem.code);
+    found.iter().filter(echo).for_each(|problem| problems.push(problem.clone()));
     sound &= problems.errors() == before;
     let components = resolve::components(loaded, &mut problems);
     let (drafts, unsound) = drafts(loaded, &written, &mut problems);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::codes;
+use super::document::Document;
 use super::load::{Loaded, Room, Spec};
-use super::parse::Document;
 use super::schema::Shape;
 use crate::domain::catalog::{
     AgentPolicy, DEFAULT_MAX_REMOVALS, DEFAULT_MAX_STARTS, Declared, OrganizationPolicy, ProjectPolicy, QueuePolicy,

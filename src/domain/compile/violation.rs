@@ -5,7 +5,8 @@ use jsonschema::error::ValidationErrorKind as Rule;
 use serde_json::Value;
 
 use super::codes;
-use super::parse::{Document, MAX_PROBLEMS, escape_token};
+use super::document::{Document, escape_token};
+use super::parse::MAX_PROBLEMS;
 use super::schema::{Shape, fields, schema_of, validator};
 use super::text::{alternatives, shown};
 use crate::domain::diagnostic::{Diagnostic, did_you_mean};

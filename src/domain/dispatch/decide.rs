@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use super::command::{Command, Outcome, Rejection};
 use super::event::{Event, NewRun, RevisionApplied};
 use super::gates::GateOwner;
-use super::observation::{Cause, DEADLINE_EXCEEDED, Observation, Seen};
+use super::observation::{Cause, DEADLINE_EXCEEDED, LOST, Observation, Seen};
 use super::state::State;
 use super::status::Status;
 use super::table::{MAX_RUNS, RunIx};
@@ -20,8 +20,8 @@ pub const FIRST_RETRY: Span = Span::seconds(10);
 /// Longest wait between attempts (Kubernetes' back-off of Jobs).
 pub const LONGEST_RETRY: Span = Span::seconds(360);
 
-/// Reasons of a failure that another attempt would only repeat.
-const HOPELESS: [&str; 5] = [DEADLINE_EXCEEDED, "NoCommand", "CannotStart", "UnsupportedKind", "UnsupportedField"];
+/// Reasons of a failure that another attempt would only repeat, or run beside.
+const HOPELESS: [&str; 6] = [DEADLINE_EXCEEDED, LOST, "NoCommand", "CannotStart", "UnsupportedKind", "UnsupportedField"];
 
 /// What was decided.
 #[derive(Debug, Clone, PartialEq)]

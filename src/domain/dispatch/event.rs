@@ -162,6 +162,20 @@ pub struct RevisionApplied {
     pub note: String,
 }
 
+impl RevisionApplied {
+    /// Whether everything that it could change stays.
+    pub fn changes_nothing(&self) -> bool {
+        let Self { commit: _, policy: _, subject: _, plan: _, note: _, organization, agents, queues, projects, renamed, cursors } =
+            self;
+        organization.is_none()
+            && agents.is_empty()
+            && queues.is_empty()
+            && projects.is_empty()
+            && renamed.is_empty()
+            && cursors.is_empty()
+    }
+}
+
 /// The limits of the organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct OrganizationLimits {

@@ -64,6 +64,10 @@ impl Cause {
     }
 }
 
+/// The reason of an attempt that its agent had taken on and does not know any more. It is not tried again by itself:
+/// what was lost is the knowledge of it, and it may still run.
+pub const LOST: &str = "Lost";
+
 /// The reason of an attempt that took longer than its `termination.timeout`; it is not tried again (Kubernetes'
 /// `activeDeadlineSeconds` takes precedence over `backoffLimit`).
 pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";

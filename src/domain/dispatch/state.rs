@@ -140,7 +140,7 @@ impl State {
             self.queues.set_limits(limits);
         }
         for (name, policy) in &revision.projects {
-            let policy = policy.clone().unwrap_or_else(|| ProjectPolicy {
+            let policy = policy.clone().unwrap_or(ProjectPolicy {
                 default_queue: None,
                 default_preset: None,
                 queues: None,
@@ -277,13 +277,10 @@ impl State {
 
     fn wait_at_gate(&mut self, ix: RunIx) {
         self.runs[ix].status = Status::Compiled;
-        match self.runs[ix].gate {
-            Some(gate) => {
-                self.runs[ix].order = self.next_order();
-                self.gates.wait(&mut self.runs, ix, gate);
-            }
-            // A root pipeline passes no gate and stands in no queue; its next event says that it runs.
-            None => {}
+        // A root pipeline passes no gate and stands in no queue; its next event says that it runs.
+        if let Some(gate) = self.runs[ix].gate {
+            self.runs[ix].order = self.next_order();
+            self.gates.wait(&mut self.runs, ix, gate);
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::layout::Layout;
 use super::protocol::{Hello, Order, VERSION, Word, check_hello, read_line, read_lines, write_line};
-use crate::domain::ids::AgentName;
+use crate::domain::ids::{AgentName, AttemptName};
 use crate::target::{Report, ReportSink};
 
 /// How long a supervisor may take from its start to its hello; it may have a long journal to read.
@@ -131,10 +131,11 @@ impl Link {
         (self.sink)(Report::Up(self.agent.clone()));
         let end = thread::scope(|scope| {
             scope.spawn(|| self.write(writing));
+            let mut known = Vec::new();
             let end = loop {
                 match read_lines::<Word>(&mut reader) {
                     Ok(words) if words.is_empty() => break "the supervisor has ended".to_owned(),
-                    Ok(words) => self.report(words),
+                    Ok(words) => self.report(words, &mut known),
                     Err(error) => break format!("the connection to the supervisor ended: {error}"),
                 }
             };
@@ -149,11 +150,18 @@ impl Link {
         end
     }
 
-    fn report(&self, words: Vec<Word>) {
+    fn report(&self, words: Vec<Word>, known: &mut Vec<AttemptName>) {
         let mut seen = Vec::with_capacity(words.len());
         for word in words {
-            if let Word::Seen(observation) = word {
-                seen.push(observation);
+            match word {
+                Word::Hello(_) => {}
+                Word::Known { attempts, more } => {
+                    known.extend(attempts);
+                    if !more {
+                        (self.sink)(Report::Known(self.agent.clone(), std::mem::take(known)));
+                    }
+                }
+                Word::Seen(observation) => seen.push(observation),
             }
             if seen.len() == MAX_REPORT {
                 (self.sink)(Report::Seen(self.agent.clone(), std::mem::take(&mut seen)));

@@ -68,9 +68,19 @@ pub enum Order {
 pub enum Word {
     /// Always first.
     Hello(Hello),
+    /// The attempts that are taken on and not forgotten, always second; in several parts when they are many.
+    Known {
+        /// Some of them.
+        attempts: Vec<AttemptName>,
+        /// Whether there are others.
+        more: bool,
+    },
     /// Something happened, now or earlier.
     Seen(Observation),
 }
+
+/// Attempts in one [`Word::Known`]; keeps a line well below [`MAX_LINE`].
+pub const MAX_KNOWN: usize = 10_000;
 
 /// Appends a message as a line.
 pub fn write_line<T: Serialize>(line: &mut Vec<u8>, message: &T) {

@@ -16,7 +16,7 @@ use super::process::{CANNOT_START, Ending, NEVER_STARTED, SUPERVISOR_LOST, meani
 use super::protocol::Order;
 use super::task::Task;
 use super::{adopt, note, now};
-use crate::domain::dispatch::observation::{Cause, Observation, Seen};
+use crate::domain::dispatch::observation::{Cause, LOST, Observation, Seen};
 use crate::domain::ids::{AttemptName, Epoch};
 use crate::domain::time::Span;
 
@@ -125,6 +125,13 @@ impl Roster {
         self.outbox = Some(stories.collect());
     }
 
+    /// The attempts that are taken on and not forgotten.
+    pub fn known(&self) -> Vec<AttemptName> {
+        let entries = self.journal.entries();
+        let unsaved = self.live.keys().filter(|attempt| !entries.contains_key(*attempt));
+        entries.keys().chain(unsaved).copied().collect()
+    }
+
     /// Obeys a server. Launches are written down together before any of them is queued.
     pub fn obey(&mut self, orders: Vec<Order>) {
         let mut launches = Vec::new();
@@ -182,7 +189,14 @@ impl Roster {
         if let (Some(entry), Some(outbox)) = (self.journal.entries().get(&attempt), &mut self.outbox) {
             outbox.extend(entry.story.iter().cloned());
         }
-        self.journal.entries().contains_key(&attempt) || self.journal.was_forgotten(&attempt)
+        let forgotten = self.journal.was_forgotten(&attempt);
+        if forgotten {
+            // Whoever still asks for it does not have the end that was saved: its store is older than that.
+            let message = "it ran and ended, and the server that saved its end had another store";
+            let seen = Seen::Failed { cause: Cause::new(LOST, message), exit_code: None, outputs: Map::new() };
+            self.say(Observation { attempt, at: now(), seen });
+        }
+        forgotten || self.journal.entries().contains_key(&attempt)
     }
 
     fn stop(&mut self, attempt: AttemptName, grace: Span) {

@@ -24,7 +24,7 @@ use super::adopt::{boot_id, since_boot};
 use super::journal::{Journal, Process};
 use super::layout::Layout;
 use super::process::{CANNOT_START, base_env, collect, start};
-use super::protocol::{Hello, Order, VERSION, Word, check_hello, read_lines, write_line};
+use super::protocol::{Hello, MAX_KNOWN, Order, VERSION, Word, check_hello, read_lines, write_line};
 use super::roster::Roster;
 use super::task::Task;
 use super::{LocalError, logs, note};
@@ -203,9 +203,10 @@ impl Supervisor {
         desk.generation += 1;
         let generation = desk.generation;
         desk.roster.tell_everything();
+        let known = desk.roster.known();
         self.news.notify_all();
         drop(desk);
-        let threads = begin("writer", self, move |supervisor| supervisor.write(writing, generation))
+        let threads = begin("writer", self, move |supervisor| supervisor.write(writing, generation, &known))
             .and_then(|()| begin("reader", self, move |supervisor| supervisor.read(reading, generation)));
         if let Err(error) = threads {
             note(format_args!("a connection is dropped: {error}"));
@@ -257,9 +258,18 @@ impl Supervisor {
         self.news.notify_all();
     }
 
-    fn write(&self, mut stream: UnixStream, generation: u64) {
+    fn write(&self, mut stream: UnixStream, generation: u64, known: &[AttemptName]) {
         let mut lines = Vec::new();
         write_line(&mut lines, &Word::Hello(Hello { version: VERSION }));
+        let mut rest = known;
+        loop {
+            let (part, others) = rest.split_at(rest.len().min(MAX_KNOWN));
+            write_line(&mut lines, &Word::Known { attempts: part.to_vec(), more: !others.is_empty() });
+            rest = others;
+            if rest.is_empty() {
+                break;
+            }
+        }
         while stream.write_all(&lines).is_ok() {
             lines.clear();
             let mut desk = self.desk();

@@ -1,0 +1,95 @@
+//! What is lost between two lives of a server: its mirror, its data, an agent's memory; and agents that never answer.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::scenarios::{Followed, HELD};
+use crate::site::workflow;
+use tidegate::domain::dispatch::observation::LOST;
+use tidegate::domain::dispatch::status::Status;
+use tidegate::domain::ids::AgentName;
+
+fn copy(from: &Path, to: &Path) {
+    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(done.success());
+}
+
+#[test]
+fn scenario_28_a_restored_backup_takes_over_and_starts_nothing() {
+    let all = Followed::after(|site| site.workflow("train", HELD, "echo 1"));
+    let all = all.restart(|site| copy(&site.path().join("data"), &site.path().join("backup")));
+    all.site.workflow("train", HELD, "echo 2");
+    assert_eq!(all.push("after the backup"), 1);
+    let head = all.site.git(&["rev-parse", "HEAD"]);
+    let all = all.restart(|site| {
+        std::fs::remove_dir_all(site.path().join("data")).unwrap();
+        copy(&site.path().join("backup"), &site.path().join("data"));
+        std::fs::write(site.path().join("data/restored"), "").unwrap();
+    });
+    all.server.until_applied(&head);
+    all.server.until("it is taken over", |server| {
+        server.0.sync_status().summary.contains("adopted 1 workflows, 0 runs started")
+    });
+    assert_eq!(all.server.runs().len(), 0);
+    assert!(!all.site.path().join("data/restored").exists());
+    all.site.workflow("train", HELD, "echo 3");
+    assert_eq!(all.push("as usual"), 1);
+}
+
+#[test]
+fn a_lost_mirror_is_fetched_again_and_starts_nothing_twice() {
+    let all = Followed::after(|site| site.workflow("train", HELD, "echo 1"));
+    all.site.workflow("train", HELD, "echo 2");
+    assert_eq!(all.push("change"), 1);
+    // Also when the data directory stands elsewhere afterwards.
+    let all = all.restart(|site| {
+        std::fs::remove_dir_all(site.path().join("data/mirror")).unwrap();
+        std::fs::rename(site.path().join("data"), site.path().join("moved")).unwrap();
+        copy(&site.path().join("moved"), &site.path().join("data"));
+    });
+    all.server.until("what is applied is known again", |_| all.has("p/train"));
+    assert_eq!(all.server.runs().len(), 1);
+    assert_eq!(all.push("nothing"), 0);
+}
+
+#[test]
+fn an_attempt_that_its_agent_has_lost_ends_and_is_not_tried_again() {
+    let all = Followed::after(|_| {});
+    let text = workflow("long", "here/slow", "sleep 600").replace("operation:\n", "operation:\n  termination: {maxRetries: 3}\n");
+    all.site.write("projects/p/workflows/long.yaml", &text);
+    assert_eq!(all.push("long"), 1);
+    all.server.until("it runs", |server| server.runs()[0].status == Status::Running);
+    // Its supervisor notices that the directory is gone and ends what it had.
+    let all = all.restart(|site| std::fs::remove_dir_all(site.path().join("data/agents/here")).unwrap());
+    all.server.until("it is over", |server| server.runs()[0].status.is_final());
+    let run = &all.server.runs()[0];
+    assert_eq!(run.status, Status::Failed);
+    assert_eq!(run.cause.as_ref().unwrap().reason, LOST);
+    // Its slot is free.
+    all.site.workflow("next", "here/slow", "true");
+    assert_eq!(all.push("next"), 1);
+    all.server.until("the next one runs", |server| {
+        server.runs().iter().any(|run| run.name == "next" && run.status == Status::Succeeded)
+    });
+}
+
+#[test]
+fn an_agent_that_cannot_be_reached_says_why_and_blocks_nobody() {
+    let all = Followed::after(|site| {
+        site.write("agents/far.yaml", "version: 1.1\nkind: agent\nname: far\nkubernetes: {namespace: ml}\n");
+    });
+    all.site.workflow("a-far", "far/default", "true");
+    all.site.workflow("near", "here/fast", "echo {{ globals.owner_name }}");
+    assert_eq!(all.push("one for each"), 2);
+    all.server.until("the near one runs", |server| {
+        server.runs().iter().any(|run| run.name == "near" && run.status == Status::Succeeded)
+    });
+    let runs = all.server.runs();
+    let near = runs.iter().find(|run| run.name == "near").unwrap();
+    assert_eq!(std::fs::read_to_string(all.server.0.log_file(near).unwrap()).unwrap(), "acme\n");
+    let far = AgentName::parse("far").unwrap();
+    assert!(all.server.0.agent_trouble(&far).unwrap().contains("kubernetes"));
+    assert!(all.server.0.agent_trouble(&AgentName::parse("here").unwrap()).is_none());
+    assert!(all.server.0.engine().read(|state| state.agents().all(|agent| agent.up != (*agent.name == far))));
+    assert!(runs.iter().any(|run| run.name == "a-far" && run.status == Status::Queued));
+}
