@@ -102,7 +102,13 @@ fn what_is_not_understood_is_a_usage_error() {
 
 #[test]
 fn without_a_server_it_says_how_to_start_one() {
-    for args in [&["ops", "ls"][..], &["queues", "ls", "-o", "json"], &["sync", "status"], &["run", "p/w"], &["ops", "logs", "-f", "ab"]] {
+    for args in [
+        &["ops", "ls"][..],
+        &["queues", "ls", "-o", "json"],
+        &["sync", "status"],
+        &["run", "p/w"],
+        &["ops", "logs", "-f", "ab"],
+    ] {
         let output = tidegate(args);
         assert_eq!(code(&output), 1, "{args:?}");
         let told = "error: no server at http://127.0.0.1:9: start one with `tidegate up` or `tidegate serve`\n";
@@ -116,7 +122,8 @@ fn without_a_server_it_says_how_to_start_one() {
 #[test]
 fn a_server_for_everybody_needs_tokens() {
     let dir = tempfile::tempdir().unwrap();
-    let output = tidegate_in(dir.path(), &["serve", "--repo", "https://example.invalid/x.git", "--listen", "0.0.0.0:0"]);
+    let output =
+        tidegate_in(dir.path(), &["serve", "--repo", "https://example.invalid/x.git", "--listen", "0.0.0.0:0"]);
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("refusing to listen on 0.0.0.0:0 without tokens"), "{}", stderr(&output));
     assert!(!dir.path().join("tidegate-data").exists(), "nothing was touched");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tidegate::control::{ControlPlane, POLL_INTERVAL, Settings, SourceSetting};
+use tidegate::domain::dispatch::command::Command;
 use tidegate::domain::spec::FirstSync;
 use tidegate::server::access::Access;
 use tidegate::server::{self, MAX_BODY, ServerError};
@@ -18,7 +19,8 @@ struct Site {
     dir: tempfile::TempDir,
     address: SocketAddr,
     control: ControlPlane,
-    runtime: tokio::runtime::Runtime,
+    /// Serves for as long as it lives.
+    _runtime: tokio::runtime::Runtime,
 }
 
 struct Answer {
@@ -44,7 +46,10 @@ impl Site {
         for (path, text) in [
             ("tidegate.yaml", "version: 1.1\nkind: organization\nname: acme\n"),
             ("agents/here.yaml", "version: 1.1\nkind: agent\nname: here\nlocal: {}\n"),
-            ("queues/here/gpu.yaml", "version: 1.1\nkind: queue\nname: gpu\nagent: here\npriority: 10\nconcurrency: 8\n"),
+            (
+                "queues/here/gpu.yaml",
+                "version: 1.1\nkind: queue\nname: gpu\nagent: here\npriority: 10\nconcurrency: 8\n",
+            ),
             ("queues/here/held.yaml", "version: 1.1\nkind: queue\nname: held\nagent: here\nhold: true\n"),
             ("projects/p/project.yaml", "version: 1.1\nkind: project\nname: p\n"),
             ("projects/p/workflows/echo.yaml", &workflow("echo", "gpu", "echo hello; echo there")),
@@ -65,7 +70,7 @@ impl Site {
         let listener = runtime.block_on(server::listen("127.0.0.1:0".parse().unwrap(), &access)).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(server::serve(listener, control.clone(), access, std::future::pending()));
-        let site = Self { dir, address, control, runtime };
+        let site = Self { dir, address, control, _runtime: runtime };
         site.until("the first sync", |site| site.control.catalog().is_some());
         site
     }
@@ -124,21 +129,18 @@ impl Site {
 }
 
 impl Drop for Site {
+    /// What still runs ends with its site, and its supervisor with it.
     fn drop(&mut self) {
-        let (control, dir) = (self.control.clone(), self.dir.path().to_owned());
-        // What still runs ends with its site, and its supervisor with it.
-        let runs: Vec<_> = control.engine().read(|state| state.runs().map(|run| run.id).collect());
+        let engine = self.control.engine();
+        let runs: Vec<_> = engine.read(|state| state.runs().map(|run| run.id).collect());
         for run in runs {
-            let stop = tidegate::domain::dispatch::command::Command::Stop { run, by: "test".into() };
-            let _ = control.engine().ask_blocking(stop, Vec::new());
+            let _ = engine.ask_blocking(Command::Stop { run, by: "test".into() }, Vec::new());
         }
         let begun = Instant::now();
-        while control.engine().read(|state| state.runs().next().is_some()) && begun.elapsed() < PATIENCE {
+        while engine.read(|state| state.runs().next().is_some()) && begun.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(20));
         }
-        control.stop();
-        drop(dir);
-        let _ = &self.runtime;
+        self.control.stop();
     }
 }
 
@@ -179,7 +181,17 @@ fn runs_are_started_listed_and_filtered() {
 
     let run = site.get(&format!("/runs/{}", &first[..28]));
     for key in [
-        "uuid", "project", "workflow", "name", "commit", "queue", "agent", "status", "createdAt", "startedAt", "finishedAt",
+        "uuid",
+        "project",
+        "workflow",
+        "name",
+        "commit",
+        "queue",
+        "agent",
+        "status",
+        "createdAt",
+        "startedAt",
+        "finishedAt",
     ] {
         assert!(run[key].is_string(), "{key}: {run}");
     }
@@ -209,7 +221,10 @@ fn runs_are_started_listed_and_filtered() {
 
     let timeline = site.get(&format!("/runs/{first}/conditions"));
     let statuses: Vec<_> = timeline.as_array().unwrap().iter().filter_map(|step| step["status"].as_str()).collect();
-    assert!(statuses.starts_with(&["compiled", "queued", "scheduled"]) && statuses.ends_with(&["succeeded"]), "{statuses:?}");
+    assert!(
+        statuses.starts_with(&["compiled", "queued", "scheduled"]) && statuses.ends_with(&["succeeded"]),
+        "{statuses:?}"
+    );
 }
 
 #[test]
@@ -324,7 +339,8 @@ fn a_queue_is_changed_until_the_next_commit() {
         assert_eq!(patch(bad.clone()).status, 400, "{bad}");
     }
     assert_eq!(site.send("PATCH", "/api/v1/queues/here/none", &json!({"hold": true})).status, 404);
-    let names: Vec<_> = site.get("/queues").as_array().unwrap().iter().map(|q| q["name"].as_str().unwrap().to_owned()).collect();
+    let names: Vec<_> =
+        site.get("/queues").as_array().unwrap().iter().map(|q| q["name"].as_str().unwrap().to_owned()).collect();
     assert_eq!(names, ["here/default", "here/gpu", "here/held"]);
     assert_eq!(site.get("/agents")[0]["target"], "local");
     assert_eq!(site.get("/projects")[0]["workflows"], json!(["echo", "sleep", "wait"]));
@@ -374,7 +390,8 @@ fn the_git_side_is_shown_and_paused() {
 #[test]
 fn other_names_other_origins_and_large_bodies_are_refused() {
     let site = Site::start();
-    let status = |method: &str, headers: &[(&str, &str)], body: &str| site.raw(method, "/api/v1/runs", headers, body).status;
+    let status =
+        |method: &str, headers: &[(&str, &str)], body: &str| site.raw(method, "/api/v1/runs", headers, body).status;
     assert_eq!(status("GET", &[("host", "localhost:1")], ""), 200);
     assert_eq!(status("GET", &[("host", "evil.example")], ""), 403);
     assert_eq!(site.raw("GET", "/healthz", &[("host", "10.0.0.1")], "").status, 200);
@@ -395,7 +412,12 @@ fn tokens_guard_and_name() {
     std::fs::write(&path, "# who may\ngrace 0123456789abcdef0123\n").unwrap();
     let site = Site::with(Access::read(&path).unwrap());
     let with = |token: &str| {
-        let headers = [("host", "tide.example"), ("content-type", "application/json"), ("authorization", token), ("tidegate-actor", "mallory")];
+        let headers = [
+            ("host", "tide.example"),
+            ("content-type", "application/json"),
+            ("authorization", token),
+            ("tidegate-actor", "mallory"),
+        ];
         site.raw("POST", "/api/v1/runs", &headers, r#"{"workflow": "p/wait"}"#)
     };
     assert_eq!(with("Bearer wrong").status, 401);

@@ -278,7 +278,8 @@ mod tests {
 
     #[test]
     fn events_are_read_and_comments_skipped() {
-        let mut text = ": hello\n\nevent: run\nid: 3\ndata: {\"a\":\ndata: 1}\n\nevent: end\ndata: \"x\"\n\n".as_bytes();
+        let mut text =
+            ": hello\n\nevent: run\nid: 3\ndata: {\"a\":\ndata: 1}\n\nevent: end\ndata: \"x\"\n\n".as_bytes();
         let event = |kind: &str, data: &str| Some(StreamEvent { kind: kind.into(), data: data.into() });
         assert_eq!(read_event(&mut text).unwrap(), event("run", "{\"a\":\n1}"));
         assert_eq!(read_event(&mut text).unwrap(), event("end", "\"x\""));

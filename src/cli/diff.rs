@@ -75,7 +75,8 @@ pub fn run(args: DiffArgs, client: impl FnOnce() -> Result<Client>) -> Result {
 fn wanted(args: &DiffArgs) -> Result<(FileSet, String, Vec<String>)> {
     match &args.head {
         Some(head) => {
-            let files = read_revision(&args.repo, head).with_context(|| format!("cannot read {}", show::plain(head)))?;
+            let files =
+                read_revision(&args.repo, head).with_context(|| format!("cannot read {}", show::plain(head)))?;
             Ok((files, head.clone(), Vec::new()))
         }
         None => {
@@ -133,7 +134,9 @@ fn against_server(args: &DiffArgs, files: &FileSet, width: usize, client: &Clien
         answer.diagnostics.iter().for_each(|problem| note(&show::problem(problem)));
         return Ok(Exit::Invalid);
     }
-    write(args, |(word, _), _| answer.outputs.get(word).cloned().with_context(|| format!("the server made no {word}")))?;
+    write(args, |(word, _), _| {
+        answer.outputs.get(word).cloned().with_context(|| format!("the server made no {word}"))
+    })?;
     answer.diagnostics.iter().for_each(|problem| note(&show::problem(problem)));
     Ok(Exit::of(answer.exit_code))
 }

@@ -75,10 +75,19 @@ fn lines(engine: &Engine, done: &mut dyn FnMut() -> bool) -> Result<()> {
                             names.remove(&step.run);
                         }
                         let why = step.cause.map(|cause| cause.message).unwrap_or_default();
-                        let line = format!("{}  {}  {:<15}  {}  {}", step.at, short(step.run), status, plain(&name), plain(&why));
+                        let line = format!(
+                            "{}  {}  {:<15}  {}  {}",
+                            step.at,
+                            short(step.run),
+                            status,
+                            plain(&name),
+                            plain(&why)
+                        );
                         out(&(line.trim_end().to_owned() + "\n"))?;
                     }
-                    RowOp::Sync(sync) => out(&format!("{}  applied {}  {}\n", sync.at, plain(sync.commit.short()), plain(&sync.note)))?,
+                    RowOp::Sync(sync) => {
+                        out(&format!("{}  applied {}  {}\n", sync.at, plain(sync.commit.short()), plain(&sync.note)))?
+                    }
                     RowOp::Update(..) | RowOp::Rename(_) | RowOp::Delete(_) => {}
                 }
             }
@@ -117,7 +126,13 @@ pub fn frame(state: &State, rows: &[RunRow], now: Timestamp, width: usize) -> St
         let age = run.started_at.map_or_else(|| "-".to_owned(), |from| end.since(from).to_string());
         let why = run.cause.as_ref().map(|cause| plain(&cause.message)).unwrap_or_default();
         let name = format!("{}/{}", run.project, plain(&run.name));
-        lines.push(format!("{}  {:<15} {:>7}  {:<20}  {name}  {why}", short(run.id), run.status.word(), age, run.queue.to_string()));
+        lines.push(format!(
+            "{}  {:<15} {:>7}  {:<20}  {name}  {why}",
+            short(run.id),
+            run.status.word(),
+            age,
+            run.queue.to_string()
+        ));
     }
     lines.iter().map(|line| cut(line.trim_end(), width) + "\n").collect()
 }

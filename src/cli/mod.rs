@@ -84,7 +84,15 @@ const EXIT_CODES: &str = "Exit codes: 0 fine, no changes · 2 changes, or a watc
 #[derive(Debug, Clone, Args)]
 pub struct ServerArgs {
     /// Address of the server
-    #[arg(long, global = true, env = "TIDEGATE_SERVER", default_value = "http://127.0.0.1:7878", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "TIDEGATE_SERVER",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:7878",
+        value_name = "URL",
+        help_heading = "Server"
+    )]
     server: String,
     /// Token for the server; better in the environment than on the command line, where others see it
     #[arg(long, global = true, env = "TIDEGATE_TOKEN", hide_env_values = true, hide = true)]

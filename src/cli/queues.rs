@@ -50,12 +50,11 @@ pub enum Queues {
 
 /// What to change.
 #[derive(Debug, Args)]
-#[group(id = "change", required = true, multiple = true, args = ["concurrency", "priority"])]
 pub struct Set {
     /// agent/queue
     queue: String,
     /// Most operations at once; -1 is unlimited
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, required_unless_present = "priority")]
     concurrency: Option<i64>,
     /// Its level; -1 is the highest
     #[arg(long, allow_negative_numbers = true)]
@@ -77,7 +76,9 @@ pub fn run(verb: Queues, client: &Client) -> Result {
             show::list(output.output, &places, &PLACES, |place| place.uuid.clone())?;
         }
         Queues::Hold { queue } => change(client, &queue, QueueChange { hold: Some(true), ..QueueChange::default() })?,
-        Queues::Release { queue } => change(client, &queue, QueueChange { hold: Some(false), ..QueueChange::default() })?,
+        Queues::Release { queue } => {
+            change(client, &queue, QueueChange { hold: Some(false), ..QueueChange::default() })?
+        }
         Queues::Set(set) => {
             let concurrency = set.concurrency.map(read::<Limit>).transpose().context("--concurrency")?;
             let priority = set.priority.map(read::<Priority>).transpose().context("--priority")?;
@@ -121,9 +122,10 @@ fn state(queue: &QueueView) -> String {
 
 fn show_queue(output: Output, queue: &QueueView) -> Result<()> {
     let settings = &queue.settings;
-    let declared = queue.declared.as_ref().map(|git| {
-        format!("priority {}, concurrency {}, hold {}", git.priority, git.concurrency, git.hold)
-    });
+    let declared = queue
+        .declared
+        .as_ref()
+        .map(|git| format!("priority {}, concurrency {}, hold {}", git.priority, git.concurrency, git.hold));
     let fields = [
         ("Queue", Some(queue.name.clone())),
         ("Priority", Some(settings.priority.to_string())),

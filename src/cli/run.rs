@@ -101,9 +101,7 @@ fn what(text: &str, project: Option<&ProjectName>) -> Result<What> {
         return Ok(What::File(path.to_owned()));
     }
     let name = match project {
-        Some(project) if !text.contains('/') => {
-            WorkflowName { project: project.clone(), workflow: Name::parse(text)? }
-        }
+        Some(project) if !text.contains('/') => WorkflowName { project: project.clone(), workflow: Name::parse(text)? },
         _ => WorkflowName::parse(text)
             .with_context(|| format!("`{}` is neither a file nor a workflow (project/workflow)", show::plain(text)))?,
     };
@@ -151,7 +149,8 @@ fn dry_run(args: &RunArgs, what: What, project: Option<ProjectName>, params: Ind
     match compile_request(&files, &request) {
         Ok((project, workflow)) => {
             let name = args.name.as_ref().or(workflow.operation.name.as_ref());
-            let shown = json!({"project": project, "name": name, "queue": workflow.queue, "operation": workflow.operation});
+            let shown =
+                json!({"project": project, "name": name, "queue": workflow.queue, "operation": workflow.operation});
             let output = if args.output.output == Output::Table { Output::Yaml } else { args.output.output };
             show::one(output, &shown, name.map_or("-", String::as_str), &[])?;
             if let Some(why) = &workflow.unrunnable {

@@ -173,9 +173,13 @@ mod tests {
 
     #[test]
     fn a_table_has_no_lines_and_obeys_nothing() {
-        let columns: [Column<(&str, u32)>; 2] = [("NAME", |row| row.0.to_owned()), ("RUNNING", |row| row.1.to_string())];
+        let columns: [Column<(&str, u32)>; 2] =
+            [("NAME", |row| row.0.to_owned()), ("RUNNING", |row| row.1.to_string())];
         let rows = [("a", 10), ("long\u{1b}[31m\u{202e}", 2)];
-        assert_eq!(table(&rows, &columns), "NAME                     RUNNING\na                        10\nlong\\u{1b}[31m\\u{202e}   2\n");
+        assert_eq!(
+            table(&rows, &columns),
+            "NAME                     RUNNING\na                        10\nlong\\u{1b}[31m\\u{202e}   2\n"
+        );
         assert_eq!(table(&[], &columns), "NAME   RUNNING\n");
     }
 

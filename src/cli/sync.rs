@@ -99,7 +99,8 @@ fn held_plan(client: &Client) -> Result<String> {
 fn status(output: Output, client: &Client) -> Result {
     let status: SyncView = client.get("/sync")?;
     let ago = status.checked_at.as_ref().map(|at| format!("{} ago", age(at)));
-    let held = status.held.as_ref().map(|held| format!("plan {} of {}: {}", short(&held.plan), held.commit, held.reason));
+    let held =
+        status.held.as_ref().map(|held| format!("plan {} of {}: {}", short(&held.plan), held.commit, held.reason));
     let fields = [
         ("Source", Some(status.source.clone())),
         ("Follows", Some(status.reference.clone())),

@@ -29,7 +29,11 @@ pub fn timeline(client: &Client, run: &str, watched: bool) -> Result<RunView> {
         }
     }
     let now: RunView = client.get(&path)?;
-    if ended(&now.status) { Ok(now) } else { anyhow::bail!("the server closed the stream before run {} ended", now.uuid) }
+    if ended(&now.status) {
+        Ok(now)
+    } else {
+        anyhow::bail!("the server closed the stream before run {} ended", now.uuid)
+    }
 }
 
 /// Writes the changes of all runs, and the commits that are applied, until the server goes.

@@ -80,6 +80,9 @@ pub(super) async fn events(
     })
 }
 
+/// An answer that is a stream of events.
+pub(super) type Events = Sse<KeepAliveStream<ReceiverStream<Result<Sent, Infallible>>>>;
+
 /// The sending end of a stream of events; a permit of [`super::MAX_STREAMS`] goes with it.
 pub(super) struct Stream {
     send: mpsc::Sender<Result<Sent, Infallible>>,
@@ -127,7 +130,7 @@ impl Api {
     pub(super) fn stream<F: Future<Output = ()> + Send + 'static>(
         &self,
         work: impl FnOnce(Stream) -> F,
-    ) -> Result<Sse<KeepAliveStream<ReceiverStream<Result<Sent, Infallible>>>>, ApiError> {
+    ) -> Result<Events, ApiError> {
         let permit = self.streams.clone().try_acquire_owned();
         let permit = permit.map_err(|_| ApiError::busy("as many streams are open as may be: close one"))?;
         let (send, receive) = mpsc::channel(AHEAD);
