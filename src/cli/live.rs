@@ -255,7 +255,15 @@ mod tests {
             }
         }
         let rows: Vec<RunRow> = rows.into_values().collect();
-        insta::assert_snapshot!(frame(&state, &rows, Timestamp(95_000), 100), @"");
+        insta::assert_snapshot!(frame(&state, &rows, Timestamp(95_000), 100), @r"
+        here          ██████████░░░░░░░░░░        2/4  1 queued
+          default     ░░░░░░░░░░░░░░░░░░░░        0/∞  0 queued  held
+          gpu         ████████████████████        2/2  1 queued
+
+        00000001  scheduled             -  here/gpu              vision/train-0\u{1b}[2J
+        00000002  scheduled             -  here/gpu              vision/train-1\u{1b}[2J
+        00000003  queued                -  here/gpu              vision/train-2\u{1b}[2J
+        ");
         assert!(frame(&state, &rows, Timestamp(95_000), 40).lines().all(|line| line.chars().count() <= 40));
     }
 }
