@@ -414,7 +414,8 @@ impl ControlPlane {
         by: &str,
         request: &StartRequest,
     ) -> Result<(NewRun, Option<(Digest, Vec<u8>)>), ControlError> {
-        let row = self.0.engine.history().run(of)?.ok_or_else(|| ControlError::NotFound(format!("there is no run {of}")))?;
+        let row =
+            self.0.engine.history().run(of)?.ok_or_else(|| ControlError::NotFound(format!("there is no run {of}")))?;
         if !request.params.is_empty() || !request.presets.is_empty() {
             return Err(ControlError::Conflict("a run that is run again keeps its params and presets".into()));
         }
@@ -428,7 +429,9 @@ impl ControlPlane {
             Again::Copy => Origin::Copy { of, user },
         };
         let queue = match &request.queue {
-            Some(queue) => crate::domain::ids::QueueName::parse(queue).map_err(|e| ControlError::Conflict(e.to_string()))?,
+            Some(queue) => {
+                crate::domain::ids::QueueName::parse(queue).map_err(|e| ControlError::Conflict(e.to_string()))?
+            }
             None => row.queue.clone(),
         };
         let circumstances = Circumstances {
