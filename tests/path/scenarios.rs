@@ -21,6 +21,7 @@ impl Followed {
         let first = site.push("first");
         let server = site.start();
         server.until_applied(&first);
+        server.until("it can be asked", |server| server.0.catalog().is_some());
         assert_eq!(server.runs().len(), 0, "a first sync starts nothing");
         Self { server, site }
     }
