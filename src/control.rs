@@ -189,6 +189,9 @@ pub enum Again {
     Copy,
 }
 
+/// A run to submit, with the stored form of its operation unless the store has it.
+type Submission = (NewRun, Option<(Digest, Vec<u8>)>);
+
 /// The control plane; cheap to clone.
 #[derive(Clone)]
 pub struct ControlPlane(Arc<Inner>);
@@ -351,12 +354,7 @@ impl ControlPlane {
         }
     }
 
-    fn compiled(
-        &self,
-        id: RunId,
-        by: &str,
-        request: &StartRequest,
-    ) -> Result<(NewRun, Option<(Digest, Vec<u8>)>), ControlError> {
+    fn compiled(&self, id: RunId, by: &str, request: &StartRequest) -> Result<Submission, ControlError> {
         let applied = get(&self.0.shared.applied)
             .ok_or_else(|| ControlError::Conflict("nothing is applied yet: the first sync has not succeeded".into()))?;
         let asked = Request {
@@ -413,7 +411,7 @@ impl ControlPlane {
         how: Again,
         by: &str,
         request: &StartRequest,
-    ) -> Result<(NewRun, Option<(Digest, Vec<u8>)>), ControlError> {
+    ) -> Result<Submission, ControlError> {
         let row =
             self.0.engine.history().run(of)?.ok_or_else(|| ControlError::NotFound(format!("there is no run {of}")))?;
         if !request.params.is_empty() || !request.presets.is_empty() {
