@@ -25,30 +25,49 @@ const IN_FLIGHT: u64 = 2_000;
 const STEPS: u64 = 5;
 
 fn main() {
-    println!(
-        "{:<14}{:>8}{:>14}{:>14}{:>8}{:>12}{:>12}",
-        "steps", "group", "bare/s", "store/s", "ratio", "p50 ms", "p99 ms"
-    );
+    println!("{:<12} {:>5} {:>21} {:>21} {:>11} {:>15}", "steps", "group", "bare", "store", "ratio", "store, ms");
+    let heads = ["/s", "/CPU s", "/s", "/CPU s"].map(|head| format!("{head:>10}")).join(" ");
+    println!("{:<18} {heads} {:>5} {:>5} {:>7} {:>7}", "", "/s", "/CPU", "p50", "p99");
     for (name, spread) in [("spread", IN_FLIGHT), ("whole lives", 0)] {
         for group in [1, 100, 1000] {
-            let bare = measure(spread, group, bare);
-            let store = measure(spread, group, store);
-            let rate = |result: &Measured| result.events as f64 / result.elapsed.as_secs_f64();
-            let (ratio, bare) = (rate(&store) / rate(&bare), rate(&bare));
-            let (p50, p99) = (store.percentile(50), store.percentile(99));
-            println!("{name:<14}{group:>8}{bare:>14.0}{:>14.0}{ratio:>8.2}{p50:>12.2}{p99:>12.2}", rate(&store));
+            let (bare, store) = (measure(spread, group, bare), measure(spread, group, store));
+            let (b, s) = (bare.rates(), store.rates());
+            print!("{name:<12} {group:>5} {:>10.0} {:>10.0} {:>10.0} {:>10.0} ", b.0, b.1, s.0, s.1);
+            println!(
+                "{:>5.2} {:>5.2} {:>7.2} {:>7.2}",
+                s.0 / b.0,
+                s.1 / b.1,
+                store.percentile(50),
+                store.percentile(99)
+            );
         }
     }
     replay();
 }
 
+/// Processor time that this thread has had. On a shared machine only this can be compared.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    Duration::from_nanos(text.split_whitespace().next().and_then(|n| n.parse().ok()).expect("nanoseconds"))
+}
+
+/// Makes a group of events durable.
+type Append = Box<dyn FnMut(Vec<Event>)>;
+
 struct Measured {
     events: u64,
     elapsed: Duration,
+    processor: Duration,
     appends: Vec<Duration>,
 }
 
 impl Measured {
+    /// Events a second, and events a second of processor time.
+    fn rates(&self) -> (f64, f64) {
+        let events = self.events as f64;
+        (events / self.elapsed.as_secs_f64(), events / self.processor.as_secs_f64())
+    }
+
     fn percentile(&self, percent: usize) -> f64 {
         let mut sorted = self.appends.clone();
         sorted.sort_unstable();
@@ -56,21 +75,27 @@ impl Measured {
     }
 }
 
-/// Makes groups (not counted) and appends them (counted).
-fn measure(spread: u64, group: u64, open: fn(&Path) -> Box<dyn FnMut(Vec<Event>)>) -> Measured {
+/// Makes groups (not timed) and appends them (timed).
+fn measure(spread: u64, group: u64, open: fn(&Path) -> Append) -> Measured {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the bench");
     let mut append = open(dir.path());
-    let mut result = Measured { events: 0, elapsed: Duration::ZERO, appends: Vec::new() };
+    let mut result = Measured { events: 0, elapsed: Duration::ZERO, processor: Duration::ZERO, appends: Vec::new() };
+    // Before the clock starts: until every step of the pattern has runs to work on.
     let mut position = 0;
+    while position < STEPS * STEPS * spread {
+        append((position..position + 1000).filter_map(|at| step(at, spread)).collect());
+        position += 1000;
+    }
     while result.elapsed < MEASURED {
         let events: Vec<Event> = (position..position + group).filter_map(|at| step(at, spread)).collect();
         position += group;
-        let count = events.len() as u64;
-        let start = Instant::now();
+        let (start, processor) = (Instant::now(), processor_time());
         append(events);
-        result.elapsed += start.elapsed();
-        result.appends.push(start.elapsed());
-        result.events += count;
+        let elapsed = start.elapsed();
+        result.processor += processor_time() - processor;
+        result.elapsed += elapsed;
+        result.appends.push(elapsed);
+        result.events += group;
     }
     result
 }
@@ -126,7 +151,7 @@ fn new_run(number: u64) -> NewRun {
     }
 }
 
-fn store(dir: &Path) -> Box<dyn FnMut(Vec<Event>)> {
+fn store(dir: &Path) -> Append {
     let mut store = SqliteStore::open(dir).expect("a store");
     let epoch = store.open_epoch().expect("a term");
     let mut expected = Seq(0);
@@ -137,7 +162,7 @@ fn store(dir: &Path) -> Box<dyn FnMut(Vec<Event>)> {
 }
 
 /// The floor: the same events as JSON into one table with nothing but its key, as durable.
-fn bare(dir: &Path) -> Box<dyn FnMut(Vec<Event>)> {
+fn bare(dir: &Path) -> Append {
     let mut connection = Connection::open(dir.join("bare.db")).expect("a database");
     let settings = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=10000;
                     CREATE TABLE events (seq INTEGER PRIMARY KEY, at INTEGER, version INTEGER, payload TEXT);";

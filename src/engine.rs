@@ -61,7 +61,10 @@ pub struct Engine {
 
 impl Engine {
     /// Loads the state from the store and starts the loop. The second part of the result ends when the loop has.
-    pub fn start(mut store: Box<dyn Store>, sink: EventSink) -> Result<(Self, std::thread::JoinHandle<()>), StoreError> {
+    pub fn start(
+        mut store: Box<dyn Store>,
+        sink: EventSink,
+    ) -> Result<(Self, std::thread::JoinHandle<()>), StoreError> {
         let epoch = store.open_epoch()?;
         let (state, last, now) = load(store.as_mut())?;
         let history = store.reader();
@@ -69,10 +72,9 @@ impl Engine {
         let (inbox, messages) = sync_channel(INBOX);
         let (saved_tx, saved) = tokio::sync::watch::channel(last);
         let mut own = Loop { store, epoch, last, now, state: state.clone(), sink, saved: saved_tx, snapshot_at: last };
-        let thread = std::thread::Builder::new()
-            .name("engine".to_owned())
-            .spawn(move || own.run(&messages))
-            .map_err(|source| StoreError::File { action: "start the engine's thread for", path: "store".into(), source })?;
+        let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || own.run(&messages)).map_err(
+            |source| StoreError::File { action: "start the engine's thread for", path: "store".into(), source },
+        )?;
         Ok((Self { inbox, state, history, saved }, thread))
     }
 
@@ -186,7 +188,10 @@ impl Loop {
             match self.step(batch) {
                 Ok(more) => again = more,
                 Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "the store failed; the state is built anew");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the store failed; the state is built anew"
+                    );
                     if matches!(error, StoreError::Fenced { .. }) || !self.reload() {
                         return;
                     }
@@ -232,7 +237,9 @@ impl Loop {
                 Ok(last) => self.last = last,
                 Err(error) => {
                     let said = error.to_string();
-                    answers.into_iter().for_each(|(answer, _)| drop(answer.send(Err(EngineError::Store(said.clone())))));
+                    answers
+                        .into_iter()
+                        .for_each(|(answer, _)| drop(answer.send(Err(EngineError::Store(said.clone())))));
                     return Err(error);
                 }
             }
@@ -258,7 +265,8 @@ impl Loop {
         match load(self.store.as_mut()) {
             Ok((mut fresh, last, now)) => {
                 let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-                let up: Vec<AgentName> = state.agents().filter(|agent| agent.up).map(|agent| agent.name.clone()).collect();
+                let up: Vec<AgentName> =
+                    state.agents().filter(|agent| agent.up).map(|agent| agent.name.clone()).collect();
                 up.iter().for_each(|agent| fresh.set_agent_up(agent, true));
                 *state = fresh;
                 (self.last, self.now) = (last, self.now.max(now));

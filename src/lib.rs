@@ -18,10 +18,10 @@
 //! # Who may use whom (A ← B: B may name A, never the other way; `tests/tidy.rs` holds it)
 //!
 //! ```text
-//! ids time quantity diagnostic ← spec ← compile → catalog ← plan
-//!                                       catalog ← workflow ← dispatch          (all inside domain/)
+//! ids time quantity diagnostic files cron ← spec ← catalog ← compile
+//!                  spec ← sharing,  catalog ← dispatch ← workflow, plan          (all inside domain/)
 //! domain ← store · source · target                 each knows domain, none knows another
-//! domain, store, source, target ← effects ← engine ← server, cli ← main
+//! domain, store ← engine ← effects (which knows target) ← control (which knows source) ← server, cli ← main
 //! ```
 //!
 //! Two halves: [`domain`] holds every rule and has no IO, no clock, no randomness and no async; everything beside it

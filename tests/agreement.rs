@@ -8,11 +8,24 @@ use tidegate::domain::compile::{Depth, check_alone};
 
 /// The groups of cases that this version reads completely.
 const GROUPS: [&str; 15] = [
-    "file", "op", "io", "io-type", "io-validation", "params", "runPatch", "name", "tags", "queue", "cost",
-    "termination", "cache", "approval", "plugins",
+    "file",
+    "op",
+    "io",
+    "io-type",
+    "io-validation",
+    "params",
+    "runPatch",
+    "name",
+    "tags",
+    "queue",
+    "cost",
+    "termination",
+    "cache",
+    "approval",
+    "plugins",
 ];
 /// Cases on which we differ on purpose, by id, with the reason.
-const DELIBERATE: [(&str, &str); 0] = [];
+const DELIBERATE: [(&str, &str); 1] = [("op-235", "the original crashes on joins without params; they are empty here")];
 
 fn data() -> Option<PathBuf> {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/polyaxon");
@@ -23,7 +36,9 @@ fn data() -> Option<PathBuf> {
 #[test]
 fn verdicts_agree_with_those_of_the_original() {
     let Some(folder) = data() else {
-        eprintln!("left out: verdicts_agree_with_those_of_the_original (no expectations.jsonl; set TIDEGATE_POLYAXON_DATA)");
+        eprintln!(
+            "left out: verdicts_agree_with_those_of_the_original (no expectations.jsonl; set TIDEGATE_POLYAXON_DATA)"
+        );
         return;
     };
     let text = std::fs::read_to_string(folder.join("expectations.jsonl")).unwrap();

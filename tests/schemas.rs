@@ -44,9 +44,35 @@ fn each_is_valid_against_its_meta_schema_and_compiles() {
 #[test]
 fn only_known_keywords_stand_in_them() {
     const KEYWORDS: [&str; 29] = [
-        "$schema", "$ref", "$defs", "definitions", "title", "description", "type", "properties", "required", "items",
-        "additionalProperties", "enum", "const", "pattern", "minimum", "maximum", "minLength", "maxLength", "allOf",
-        "anyOf", "if", "then", "else", "examples", "default", "deprecated", "minProperties", "maxProperties", "format",
+        "$schema",
+        "$ref",
+        "$defs",
+        "definitions",
+        "title",
+        "description",
+        "type",
+        "properties",
+        "required",
+        "items",
+        "additionalProperties",
+        "enum",
+        "const",
+        "pattern",
+        "minimum",
+        "maximum",
+        "minLength",
+        "maxLength",
+        "allOf",
+        "anyOf",
+        "if",
+        "then",
+        "else",
+        "examples",
+        "default",
+        "deprecated",
+        "minProperties",
+        "maxProperties",
+        "format",
     ];
     fn walk(schema: &Value, path: &str) {
         let Value::Object(map) = schema else { return };
@@ -57,7 +83,9 @@ fn only_known_keywords_stand_in_them() {
                     value.as_object().unwrap().iter().for_each(|(name, inner)| walk(inner, &format!("{path}/{name}")));
                 }
                 "items" | "additionalProperties" | "if" | "then" | "else" => walk(value, &format!("{path}/{key}")),
-                "allOf" | "anyOf" => value.as_array().unwrap().iter().for_each(|inner| walk(inner, &format!("{path}/{key}"))),
+                "allOf" | "anyOf" => {
+                    value.as_array().unwrap().iter().for_each(|inner| walk(inner, &format!("{path}/{key}")))
+                }
                 _ => {}
             }
         }

@@ -199,7 +199,7 @@ impl From<WorkflowName> for String {
     }
 }
 
-/// A run's identifier, a UUID (version 7 when the shell makes it, so ids sort by creation).
+/// A run's identifier, a random UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId(pub uuid::Uuid);
 

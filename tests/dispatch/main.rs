@@ -2,6 +2,9 @@
 //!
 //! Every pass of every test here is watched by the oracle and followed by a recount of the state.
 
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used)]
+
 mod oracle;
 mod scenarios;
 mod simulation;

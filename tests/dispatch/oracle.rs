@@ -163,6 +163,10 @@ impl Oracle {
             }
             Event::RunMoved { run, queue } => {
                 let order = self.turn();
+                let moved = self.run(*run).clone();
+                let before = |other: &&Run| other.new.queue == moved.new.queue && other.order < moved.order;
+                let waiting = self.runs.iter().filter(|run| run.status == Status::Queued && moved.status == run.status);
+                assert_eq!(waiting.filter(before).count(), 0, "who stands first moves first");
                 let run = self.run(*run);
                 run.new.queue = queue.clone();
                 run.order = if run.status == Status::Queued { order } else { run.order };

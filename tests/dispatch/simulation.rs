@@ -1,6 +1,12 @@
 //! Random histories: policies, submissions and a target that tells late, twice, never and out of order, with a crash
 //! after any event. The oracle watches every decision; each crash compares log, snapshot and state.
 //!
+//! Faults that were put into the dispatcher by hand, one at a time, and that the default histories found: the check of
+//! the attempt dropped; stopping counted as free; capacity not given back; an agent left parked after a finish; a queue
+//! not listed again when a run comes; nested pipelines counted by their
+//! controller; turns of queues not restored; `<=` for `<` in a queue's limit; a timer kept after a stop; runs of a
+//! removed queue moved in another order than they stood in.
+//!
 //! `TIDEGATE_SIM_SEED` starts at another seed, `TIDEGATE_SIM_COUNT` runs more histories. A failure names its seed.
 
 use std::collections::BTreeMap;
@@ -21,7 +27,7 @@ use crate::world::{
 };
 
 /// Histories by default: about ten seconds of a debug build.
-const COUNT: u64 = 40;
+const COUNT: u64 = 25;
 /// Commands in each.
 const STEPS: usize = 220;
 
@@ -85,8 +91,11 @@ impl Simulation {
     }
 
     fn run(&mut self) {
+        let sharing = self.random.of(&[Sharing::Waterfall, Sharing::Proportional, Sharing::Floor]);
+        self.world.organization(-1, sharing);
         for agent in AGENTS {
-            self.world.agent(agent, -1, "");
+            let concurrency = self.random.of(&[-1, 2, 3, 4, 6]);
+            self.world.agent(agent, concurrency, "");
         }
         for queue in QUEUES {
             let policy = self.policy(queue);
@@ -242,13 +251,11 @@ impl Simulation {
             if self.random.chance(75) {
                 self.wire.swap_remove(at);
             }
-            let before = self.world.log.len();
+            let (before, run) = (self.world.log.len(), observation.attempt.run);
+            let present = self.world.attempt(run).attempt;
             self.world.exec_without_pass(Command::Observe(observation.clone()));
-            let run = observation.attempt.run;
-            if self.world.attempt(run).attempt != observation.attempt.attempt {
-                let after = self.world.log.len();
-                let about = self.world.state.run(run).is_some();
-                assert!(!about || before == after, "the word of an old attempt changes nothing");
+            if present != observation.attempt.attempt {
+                assert_eq!(before, self.world.log.len(), "the word of an old attempt changes nothing");
             }
         }
         self.world.pass();

@@ -135,7 +135,7 @@ impl World {
         let restored = snapshot::restore(serde_json::from_str(&text).unwrap());
         assert_eq!(json(&folded), text, "the log folds to the state");
         assert_eq!(json(&restored), text, "the snapshot restores the state");
-        self.state = if self.log.len() % 2 == 0 { folded } else { restored };
+        self.state = if self.log.len().is_multiple_of(2) { folded } else { restored };
         self.state.check();
         for agent in self.oracle.up.clone() {
             self.state.set_agent_up(&agent, true);

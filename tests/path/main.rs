@@ -1,5 +1,6 @@
 //! From `git push` to finished run, with real git, a real store and real processes.
 
+mod kill;
 mod outages;
 mod people;
 mod removals;

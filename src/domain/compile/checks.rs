@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::codes;
 use super::cron;
-use super::parse::{Document, escape_token};
+use super::document::{Document, escape_token};
 use super::policy::{Written, queue_name};
 use super::text::{alternatives, shown};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
@@ -32,11 +32,17 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
 fn one_organization(written: &Written<'_>, problems: &mut Diagnostics) {
     match &written.organizations[..] {
         [_] => {}
+        // One with errors has been reported at its place.
+        [] if written.unsound_organization => {}
         [] => problems.push(
-            Diagnostic::error(codes::NO_ORGANIZATION, Place::file("tidegate.yaml"), "no document declares the organization")
-                .help("add `tidegate.yaml` with `version: 1.1`, `kind: organization` and `name`"),
+            Diagnostic::error(
+                codes::NO_ORGANIZATION,
+                Place::file("tidegate.yaml"),
+                "no document declares the organization",
+            )
+            .help("add `tidegate.yaml` with `version: 1.1`, `kind: organization` and `name`"),
         ),
-        all => once("organization", all.iter().map(|(_, document)| ("the organization".to_owned(), *document)), problems),
+        all => once("organization", all.iter().map(|(_, document)| (String::new(), *document)), problems),
     }
 }
 
@@ -52,18 +58,19 @@ pub(super) fn once<'d>(kind: &str, things: impl Iterator<Item = (String, &'d Doc
     let mut by_name: BTreeMap<String, Vec<&Document>> = BTreeMap::new();
     things.for_each(|(name, document)| by_name.entry(name).or_default().push(document));
     for (name, documents) in by_name.into_iter().filter(|(_, documents)| documents.len() > 1) {
+        let called = if name.is_empty() { kind.to_owned() } else { format!("{kind} `{}`", shown(&name)) };
         for (i, document) in documents.iter().enumerate() {
             let place = if document.value.get("name").is_some() { document.place("/name") } else { document.place("") };
             let mut problem = Diagnostic::error(
                 codes::DUPLICATE_NAME,
                 place,
-                format!("the {kind} `{}` is declared {} times; none is applied", shown(&name), documents.len()),
+                format!("the {} is declared {} times; none is applied", called, documents.len()),
             )
             .help("rename or remove all but one");
             for other in documents.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, other)| other).take(3) {
                 problem = problem.see(other.place("/name"), "also declared here");
             }
-            problem.object = format!("{kind} {}", shown(&name));
+            problem.object = format!("{kind} {}", shown(&name)).trim_end().to_owned();
             problems.push(problem);
         }
     }
@@ -117,20 +124,28 @@ fn queues_exist(written: &Written<'_>, problems: &mut Diagnostics) {
     }
 }
 
-fn named_queue(written: &Written<'_>, text: Option<&str>, document: &Document, pointer: &str, problems: &mut Diagnostics) {
+fn named_queue(
+    written: &Written<'_>,
+    text: Option<&str>,
+    document: &Document,
+    pointer: &str,
+    problems: &mut Diagnostics,
+) {
     if let Some(Err(problem)) = text.map(|text| find_queue(written, text, &document.place(pointer))) {
-        problems.push(about(problem, super::load::label(&document.value)));
+        problems.push(about(*problem, super::load::label(&document.value)));
     }
 }
 
 /// The queue that a text names, or the problem with it.
-pub(super) fn find_queue(written: &Written<'_>, text: &str, place: &Place) -> Result<QueueName, Diagnostic> {
+pub(super) fn find_queue(written: &Written<'_>, text: &str, place: &Place) -> Result<QueueName, Box<Diagnostic>> {
     let name = match written.full_queue_name(text) {
         Ok(name) => name,
         Err(why) if !text.contains(['/', '.']) && crate::domain::ids::check_name(text).is_ok() => {
-            return Err(Diagnostic::error(codes::FOREIGN_QUEUE, place.clone(), why).help("write `agent/queue`"));
+            return Err(Diagnostic::error(codes::FOREIGN_QUEUE, place.clone(), why).help("write `agent/queue`").into());
         }
-        Err(why) => return Err(Diagnostic::error(codes::UNKNOWN_QUEUE, place.clone(), why).help("write `agent/queue`")),
+        Err(why) => {
+            return Err(Diagnostic::error(codes::UNKNOWN_QUEUE, place.clone(), why).help("write `agent/queue`").into());
+        }
     };
     let queues = written.queue_names();
     if queues.contains(&name) {
@@ -138,14 +153,19 @@ pub(super) fn find_queue(written: &Written<'_>, text: &str, place: &Place) -> Re
     }
     let names: Vec<String> = queues.iter().map(ToString::to_string).collect();
     let help = near(&name.to_string(), names.iter().map(String::as_str), "queues");
-    Err(Diagnostic::error(codes::UNKNOWN_QUEUE, place.clone(), format!("no queue is called `{name}`")).help(help))
+    Err(Diagnostic::error(codes::UNKNOWN_QUEUE, place.clone(), format!("no queue is called `{name}`"))
+        .help(help)
+        .into())
 }
 
 fn presets_exist(written: &Written<'_>, problems: &mut Diagnostics) {
-    let organizations = written.organizations.iter().map(|(organization, document)| (&organization.default_preset, *document));
+    let organizations =
+        written.organizations.iter().map(|(organization, document)| (&organization.default_preset, *document));
     let projects = written.projects.iter().map(|(project, document)| (&project.default_preset, *document));
     for (preset, document) in organizations.chain(projects) {
-        if let Some(preset) = preset && !written.presets.iter().any(|(name, _)| name == preset) {
+        if let Some(preset) = preset
+            && !written.presets.iter().any(|(name, _)| name == preset)
+        {
             let names = written.presets.iter().map(|(name, _)| name.as_str());
             problems.push(unknown_preset(preset, names, document.place("/defaultPreset")));
         }
@@ -181,7 +201,9 @@ pub(super) fn time(document: &Document, pointer: &str, entry: &Value, problems: 
     {
         let place = document.place(&format!("{pointer}/cron"));
         let message = format!("`{}` is not a crontab line: {why}", shown(text));
-        problems.push(Diagnostic::error(codes::BAD_CRON, place, message).help("minute, hour, day of month, month, day of week"));
+        problems.push(
+            Diagnostic::error(codes::BAD_CRON, place, message).help("minute, hour, day of month, month, day of week"),
+        );
     }
     if let Some(zone) = entry.get("timeZone").and_then(Value::as_str)
         && jiff::tz::db().get(zone).is_err()

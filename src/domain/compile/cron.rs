@@ -42,7 +42,9 @@ fn part_of(part: &str, low: u32, high: u32, words: &[&str]) -> Result<(), String
     let value = |text: &str| {
         let word = words.iter().position(|word| text.eq_ignore_ascii_case(word)).map(|i| i as u32 + low);
         let number = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
-        word.or(number).filter(|n| (low..=high).contains(n)).ok_or(format!("`{}` is not in {low}–{high}", text.escape_debug()))
+        word.or(number)
+            .filter(|n| (low..=high).contains(n))
+            .ok_or(format!("`{}` is not in {low}–{high}", text.escape_debug()))
     };
     let (from, to) = range.split_once('-').unwrap_or((range, range));
     let (from, to) = (value(from)?, value(to)?);
@@ -58,8 +60,22 @@ mod tests {
         for good in ["* * * * *", "*/15 2 * * 1-5", "0 0 1 jan,JUL sun", "5,10-20/5 0-23/2 ? * 7", "@daily"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
-        for bad in ["", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "5-1 * * * *",
-            "*/0 * * * *", "a * * * *", "+1 * * * *", "@never", "1, * * * *", "* * * * * *"] {
+        for bad in [
+            "",
+            "* * * *",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "* * * 13 *",
+            "* * * * 8",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "a * * * *",
+            "+1 * * * *",
+            "@never",
+            "1, * * * *",
+            "* * * * * *",
+        ] {
             assert!(check(bad).is_err(), "{bad}");
         }
     }

@@ -49,7 +49,12 @@ pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>
 }
 
 /// Reads a value as the type of its input and checks its rules.
-fn check_value(io: &Value, value: &Value, place: &crate::domain::diagnostic::Place, problems: &mut Diagnostics) -> Option<Value> {
+fn check_value(
+    io: &Value,
+    value: &Value,
+    place: &crate::domain::diagnostic::Place,
+    problems: &mut Diagnostics,
+) -> Option<Value> {
     let name = text_of(io, "name").unwrap_or_default();
     let word = text_of(io, "type");
     match read(word, io.get("isList").and_then(flag) == Some(true), value) {
@@ -59,8 +64,14 @@ fn check_value(io: &Value, value: &Value, place: &crate::domain::diagnostic::Pla
             None
         }
         Ok(typed) => {
-            if !typed.is_null() && let Some(why) = rules::broken(io, &typed) {
-                problems.push(Diagnostic::error(codes::BROKEN_RULE, place.clone(), format!("`{}`: {why}", shown(name))));
+            if !typed.is_null()
+                && let Some(why) = rules::broken(io, &typed)
+            {
+                problems.push(Diagnostic::error(
+                    codes::BROKEN_RULE,
+                    place.clone(),
+                    format!("`{}`: {why}", shown(name)),
+                ));
                 return None;
             }
             Some(typed)
@@ -96,7 +107,7 @@ pub(super) fn bind(
         declared(component, "inputs").filter(named).last().or(declared(component, "outputs").filter(named).last())
     };
     for (name, param) in params {
-        let pointer = format!("/params/{}", super::parse::escape_token(name));
+        let pointer = format!("/params/{}", super::document::escape_token(name));
         let long = param.as_object().filter(|map| LONG_FORM.iter().any(|key| map.contains_key(*key)));
         let value = long.map_or(Some(param), |map| map.get("value")).unwrap_or(&Value::Null);
         let is = |key: &str| long.and_then(|map| map.get(key)).and_then(flag) == Some(true);
@@ -121,7 +132,10 @@ pub(super) fn bind(
             bound.inputs.insert(name.clone(), json!({ "ref": reference, "value": value }));
             continue;
         }
-        if is("toInit") && let Some(io) = io && !can_init(io, long) {
+        if is("toInit")
+            && let Some(io) = io
+            && !can_init(io, long)
+        {
             let message = format!("`{}` cannot be prepared by an init container", shown(name));
             problems.push(
                 Diagnostic::error(codes::OTHER_VALUE, at.place(&pointer), message)
@@ -133,13 +147,15 @@ pub(super) fn bind(
             bound.to_env.insert(variable.to_owned(), name.clone());
         }
         let typed = match io {
-            Some(io) if !delayed(io, false) => check_value(io, value, &value_place(at, &pointer, long.is_some()), problems),
+            Some(io) if !delayed(io, false) => {
+                check_value(io, value, &value_place(at, &pointer, long.is_some()), problems)
+            }
             _ => Some(value.clone()),
         };
         bound.inputs.extend(typed.map(|typed| (name.clone(), typed)));
     }
     // Points of a matrix and results of joins are params too, known only later.
-    let later = |key: &str| operation.get(key).is_some_and(|section| !section.is_null());
+    let waits = ["matrix", "joins"].iter().any(|key| operation.get(*key).is_some_and(|section| !section.is_null()));
     for io in declared(component, "inputs") {
         let name = text_of(io, "name").unwrap_or_default();
         let given = params.contains_key(name);
@@ -148,10 +164,9 @@ pub(super) fn bind(
                 let typed = read(text_of(io, "type"), io.get("isList").and_then(flag) == Some(true), value);
                 bound.inputs.insert(name.to_owned(), typed.unwrap_or_else(|_| value.clone()));
             }
+            None if !given && waits => {}
             None if !given && io.get("isOptional").and_then(flag) != Some(true) && !delayed(io, false) => {
-                if !later("matrix") && !later("joins") {
-                    required(name, "input", at, problems);
-                }
+                required(name, "input", at, problems);
             }
             None if !given => {
                 bound.inputs.insert(name.to_owned(), Value::Null);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::codes;
-use super::parse::{Document, parse, too_large};
+use super::document::Document;
+use super::parse::{MAX_FILE_BYTES, MAX_PROBLEMS, parse, too_large};
 use super::schema::Shape;
 use super::text::shown;
 use super::violation;
@@ -24,6 +25,8 @@ pub(super) struct Loaded {
     pub specs: Vec<Spec>,
     /// What is wrong with it.
     pub problems: Diagnostics,
+    /// Names in lines that look like `name: x`, when some of the file cannot be read: what they name is not gone.
+    pub lost_names: Vec<String>,
 }
 
 /// A document of a known shape.
@@ -128,6 +131,10 @@ pub(super) fn load_all(files: &FileSet, cache: Option<&mut CompileCache>) -> BTr
 pub(super) fn folder_of(path: &str) -> Option<Folder> {
     let parts: Vec<&str> = path.split('/').collect();
     let (file, folders) = parts.split_last()?;
+    // Hidden folders are other programs' own: `.github/workflows/` holds no workflows of ours.
+    if folders.iter().any(|folder| folder.starts_with('.')) {
+        return None;
+    }
     let project = match folders {
         ["projects", name, ..] => Some((*name).to_owned()),
         _ => None,
@@ -157,7 +164,7 @@ pub(super) fn load(file: &SourceFile, folder: Folder) -> Option<Loaded> {
         ours.then(|| {
             let mut problems = Diagnostics::default();
             problems.push(problem);
-            Loaded { folder: folder.clone(), specs: Vec::new(), problems }
+            Loaded { folder: folder.clone(), specs: Vec::new(), problems, lost_names: Vec::new() }
         })
     };
     let bytes = match &file.content {
@@ -170,7 +177,7 @@ pub(super) fn load(file: &SourceFile, folder: Folder) -> Option<Loaded> {
         FileContent::BadName => return refuse(codes::BAD_NAME, "this name is refused", "rename the entry"),
         FileContent::TooLarge { bytes } => {
             problems.push(too_large(&file.path, *bytes));
-            return ours.then_some(Loaded { folder, specs: Vec::new(), problems });
+            return ours.then_some(Loaded { folder, specs: Vec::new(), problems, lost_names: Vec::new() });
         }
     };
     if !ours && !looks_like_spec(bytes) {
@@ -178,25 +185,46 @@ pub(super) fn load(file: &SourceFile, folder: Folder) -> Option<Loaded> {
     }
     let documents = parse(&file.path, bytes, &mut problems);
     let many = documents.len() > 1;
-    let empty = |document: &Document| document.sound && document.value.is_null() && (many || folder.room == Room::Elsewhere);
+    let empty =
+        |document: &Document| document.sound && document.value.is_null() && (many || folder.room == Room::Elsewhere);
     let mut specs = Vec::with_capacity(1);
+    let mut reported = 0;
     for mut document in documents {
         if empty(&document) {
             continue;
         }
         let mut found = Vec::new();
-        let shape = if document.sound || document.value.is_object() { shape_of(&document, folder.room, &mut found) } else { None };
+        let shape = if document.sound || document.value.is_object() {
+            shape_of(&document, folder.room, &mut found)
+        } else {
+            None
+        };
         if let Some(shape) = shape {
             found.extend(violation::check(&mut document, shape));
         }
-        let sound = document.sound && shape.is_some() && found.iter().all(|problem| problem.severity != Severity::Error);
+        let sound =
+            document.sound && shape.is_some() && found.iter().all(|problem| problem.severity != Severity::Error);
         if !found.is_empty() {
             let object = label(&document.value);
-            found.into_iter().for_each(|problem| problems.push(Diagnostic { object: object.clone(), ..problem }));
+            let room = MAX_PROBLEMS.saturating_sub(reported);
+            reported += found.len();
+            found
+                .into_iter()
+                .take(room)
+                .for_each(|problem| problems.push(Diagnostic { object: object.clone(), ..problem }));
         }
         specs.push(Spec { document, shape, sound });
     }
-    Some(Loaded { folder, specs, problems })
+    let lost = specs.is_empty() || specs.iter().any(|spec| spec.document.value.is_null());
+    let lost_names = if lost { names_in(bytes) } else { Vec::new() };
+    Some(Loaded { folder, specs, problems, lost_names })
+}
+
+/// The names in lines that look like `name: x`.
+fn names_in(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_FILE_BYTES)]);
+    let name = |line: &str| line.strip_prefix("name:").map(|rest| rest.trim().trim_matches(['"', '\'']).to_owned());
+    text.lines().filter_map(name).take(MAX_PROBLEMS).collect()
 }
 
 /// Whether a file belongs to what a commit applies all or none of: it lies in a folder of policy or presets, or one of
@@ -212,13 +240,19 @@ pub fn is_policy(file: &SourceFile) -> bool {
 /// Whether a file outside our folders says that it is a spec, in lines that a person would recognise.
 fn looks_like_spec(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(&bytes[..bytes.len().min(64 << 10)]) else { return false };
-    let mut first = text.trim_start_matches('\u{feff}').lines().skip_while(|line| line.is_empty() || line.starts_with(['#', '%']));
-    let head = first.next().into_iter().filter(|line| !line.starts_with("---")).chain(first.by_ref().take_while(|line| !line.starts_with("---")));
+    let mut first =
+        text.trim_start_matches('\u{feff}').lines().skip_while(|line| line.is_empty() || line.starts_with(['#', '%']));
+    let head = first
+        .next()
+        .into_iter()
+        .filter(|line| !line.starts_with("---"))
+        .chain(first.by_ref().take_while(|line| !line.starts_with("---")));
     let (mut version, mut kind) = (false, false);
     for line in head {
         let value = |key: &str| line.strip_prefix(key).map(|rest| rest.split('#').next().unwrap_or_default().trim());
         version |= value("version:").is_some_and(|value| value == "1.1");
-        kind |= value("kind:").is_some_and(|value| Kind::ALL.iter().any(|kind| kind.word() == value.trim_matches(['"', '\''])));
+        kind |= value("kind:")
+            .is_some_and(|value| Kind::ALL.iter().any(|kind| kind.word() == value.trim_matches(['"', '\''])));
     }
     version && kind
 }

@@ -79,10 +79,22 @@ mod tests {
         let current = json!({"s": 1, "n": null, "labels": {"x": 0, "y": 0}, "list": [1, 2], "termination": {"maxRetries": 5, "ttl": 1}});
         let new = json!({"s": 2, "n": 3, "labels": {"x": 1}, "list": [2, 3], "termination": {"ttl": 99}});
         for (strategy, want) in [
-            (PatchStrategy::PostMerge, json!({"s": 2, "n": 3, "labels": {"x": 1, "y": 0}, "list": [1, 2, 3], "termination": {"maxRetries": 5, "ttl": 99}})),
-            (PatchStrategy::PreMerge, json!({"s": 1, "n": 3, "labels": {"x": 0, "y": 0}, "list": [2, 3, 1], "termination": {"maxRetries": 5, "ttl": 1}})),
-            (PatchStrategy::Replace, json!({"s": 2, "n": 3, "labels": {"x": 1}, "list": [2, 3], "termination": {"maxRetries": 5, "ttl": 99}})),
-            (PatchStrategy::Isnull, json!({"s": 1, "n": 3, "labels": {"x": 0, "y": 0}, "list": [1, 2], "termination": {"maxRetries": 5, "ttl": 1}})),
+            (
+                PatchStrategy::PostMerge,
+                json!({"s": 2, "n": 3, "labels": {"x": 1, "y": 0}, "list": [1, 2, 3], "termination": {"maxRetries": 5, "ttl": 99}}),
+            ),
+            (
+                PatchStrategy::PreMerge,
+                json!({"s": 1, "n": 3, "labels": {"x": 0, "y": 0}, "list": [2, 3, 1], "termination": {"maxRetries": 5, "ttl": 1}}),
+            ),
+            (
+                PatchStrategy::Replace,
+                json!({"s": 2, "n": 3, "labels": {"x": 1}, "list": [2, 3], "termination": {"maxRetries": 5, "ttl": 99}}),
+            ),
+            (
+                PatchStrategy::Isnull,
+                json!({"s": 1, "n": 3, "labels": {"x": 0, "y": 0}, "list": [1, 2], "termination": {"maxRetries": 5, "ttl": 1}}),
+            ),
         ] {
             assert_eq!(merged(&current, &new, strategy), want, "{strategy:?}");
         }

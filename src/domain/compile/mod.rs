@@ -2,7 +2,7 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `parse` `scalar` | text → documents with places, limits counted |
+//! | `parse` `scalar` `document` | text → documents with places, limits counted |
 //! | `schema` `violation` | JSON Schemas from the types; what breaks them, as sentences |
 //! | `load` | which files are specs, and of which shape |
 //! | `policy` `checks` | organization, agents, queues, projects: typed, checked, defaulted |
@@ -14,6 +14,7 @@ mod checks;
 pub mod codes;
 mod cron;
 mod digest;
+pub mod document;
 mod inputs;
 mod load;
 mod merge;
@@ -126,7 +127,9 @@ fn catalog(
         agents: policy.agents,
         queues: policy.queues,
         projects: policy.projects,
-        presets: presets.map(|(name, document)| (name.clone(), policy::declared(document.value.clone(), document))).collect(),
+        presets: presets
+            .map(|(name, document)| (name.clone(), policy::declared(document.value.clone(), document)))
+            .collect(),
         workflows,
         unsound,
     }
@@ -142,24 +145,42 @@ fn drafts<'d>(
     let mut unsound = BTreeMap::new();
     for (path, loaded) in files {
         let folder = loaded.folder.project.as_deref().and_then(|project| ProjectName::parse(project).ok());
-        if loaded.specs.is_empty() && loaded.folder.room == Room::Workflows && loaded.problems.errors() > 0 {
-            if let (Some(project), Ok(workflow)) = (folder.clone(), Name::parse(resolve::stem(path))) {
-                unsound.insert(WorkflowName { project, workflow }, Place::file(path));
+        // What cannot be read may have declared the workflow of its lines or of its file's name: that one is not gone.
+        let unreadable = loaded.specs.is_empty() || loaded.specs.iter().any(|spec| spec.document.value.is_null());
+        if loaded.folder.room == Room::Workflows && loaded.problems.errors() > 0 && unreadable {
+            let names = loaded.lost_names.iter().map(String::as_str).chain([resolve::stem(path)]);
+            for workflow in names.filter_map(|name| Name::parse(name).ok()) {
+                unsound.extend(folder.clone().map(|project| (WorkflowName { project, workflow }, Place::file(path))));
             }
         }
         for spec in &loaded.specs {
+            if spec.document.value.is_null() && !spec.sound {
+                continue;
+            }
             let bare = match spec.shape {
                 Some(Shape::Document(Kind::Workflow)) => false,
+                // A document of no known kind may have been a workflow: its name is kept.
                 Some(Shape::Document(Kind::Operation | Kind::Component)) | None
-                    if loaded.folder.room == Room::Workflows => spec.shape.is_some(),
+                    if loaded.folder.room == Room::Workflows =>
+                {
+                    true
+                }
                 _ => continue,
             };
             let source = Source::whole(&spec.document);
-            let Some(name) = workflow_name(&source, path, folder.as_ref(), bare, written, spec.sound, problems) else { continue };
+            let Some(name) = workflow_name(&source, path, folder.as_ref(), bare, written, spec.sound, problems) else {
+                // Whatever is wrong with its project, the workflow of this folder is still declared.
+                if let (Some(project), Ok(workflow)) = (folder.clone(), resolve::identity(&spec.document.value, path)) {
+                    unsound.insert(WorkflowName { project, workflow }, spec.document.place(""));
+                }
+                continue;
+            };
             found.entry(name.clone()).or_default().push((Draft { name, source, path, bare }, spec.sound));
         }
     }
-    let twice = found.iter().flat_map(|(name, list)| list.iter().map(move |(draft, _)| (name.to_string(), draft.source.document)));
+    let twice = found
+        .iter()
+        .flat_map(|(name, list)| list.iter().map(move |(draft, _)| (name.to_string(), draft.source.document)));
     checks::once("workflow", twice, problems);
     let mut drafts = BTreeMap::new();
     for (name, mut list) in found {
@@ -173,6 +194,7 @@ fn drafts<'d>(
             (None, _) => {}
         }
     }
+    unsound.retain(|name, _| !drafts.contains_key(name));
     (drafts, unsound)
 }
 
@@ -205,7 +227,10 @@ fn workflow_name(
     let project = match (project, folder) {
         (Some(named), Some(folder)) if named != *folder => {
             let message = format!("the file lies in the folder of project `{folder}` and names `{named}`");
-            problems.push(Diagnostic::error(codes::OTHER_PROJECT, source.place("/project"), message).help("remove `project`, or move the file"));
+            problems.push(
+                Diagnostic::error(codes::OTHER_PROJECT, source.place("/project"), message)
+                    .help("remove `project`, or move the file"),
+            );
             return None;
         }
         (Some(named), _) if !known(&named) => {
@@ -220,7 +245,10 @@ fn workflow_name(
         (None, Some(folder)) => folder.clone(),
         (None, None) => {
             let help = "move the file to `projects/NAME/workflows/`, or write `kind: workflow` with `project: NAME`";
-            problems.push(Diagnostic::error(codes::NO_PROJECT, source.place(""), "nothing says which project this belongs to").help(help));
+            problems.push(
+                Diagnostic::error(codes::NO_PROJECT, source.place(""), "nothing says which project this belongs to")
+                    .help(help),
+            );
             return None;
         }
     };
@@ -264,16 +292,27 @@ pub fn check_alone(path: &str, bytes: &[u8], depth: Depth) -> Diagnostics {
                         inputs::bind(map, &source, component, &mut problems);
                     }
                     let mut run = component.get("run").cloned().unwrap_or_default();
-                    if let (Some(run), Some(patch)) = (run.as_object_mut(), map.get("runPatch").and_then(serde_json::Value::as_object)) {
-                        merge::merge(run, patch, merge::strategy_of(map, crate::domain::spec::PatchStrategy::PostMerge));
+                    if let (Some(run), Some(patch)) =
+                        (run.as_object_mut(), map.get("runPatch").and_then(serde_json::Value::as_object))
+                    {
+                        merge::merge(
+                            run,
+                            patch,
+                            merge::strategy_of(map, crate::domain::spec::PatchStrategy::PostMerge),
+                        );
                     }
                     for why in violation::sentences(&run, Shape::Run) {
-                        problems.push(Diagnostic::error(codes::BAD_PATCH, source.place("/runPatch"), format!("the patch does not fit: {why}")));
+                        problems.push(Diagnostic::error(
+                            codes::BAD_PATCH,
+                            source.place("/runPatch"),
+                            format!("the patch does not fit: {why}"),
+                        ));
                     }
                 }
             }
             Some(Shape::Preset) if depth == Depth::Params || map.contains_key("kind") => {
-                let problem = Diagnostic::error(codes::ONE_REFERENCE, source.place(""), "a preset cannot run by itself");
+                let problem =
+                    Diagnostic::error(codes::ONE_REFERENCE, source.place(""), "a preset cannot run by itself");
                 problems.push(problem.help("keep it in `presets/`, and name it in `presets` of an operation"));
             }
             _ => {}

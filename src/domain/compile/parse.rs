@@ -1,7 +1,4 @@
 //! Text → documents with places, in one parse. Limits are counted while parsing, so that hostile text costs little.
-//!
-//! A document is a JSON value and, beside it, a mark for every node in the order of the text; a place is found by
-//! walking both, so that a sound document pays for its places only four numbers a node.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +7,7 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
 use super::codes;
+use super::document::{Document, Mark, Position, number};
 use super::scalar::{Scalar, resolve};
 use super::text::shown;
 use crate::domain::diagnostic::{Code, Diagnostic, Diagnostics, Place};
@@ -29,130 +27,6 @@ pub const MAX_KEY_BYTES: usize = 1024;
 /// Most problems that one file reports: beyond them nobody reads, and hostile text would make millions.
 pub const MAX_PROBLEMS: usize = 100;
 
-/// One YAML document.
-#[derive(Debug, Clone)]
-pub struct Document {
-    /// The file it stands in.
-    pub file: Arc<str>,
-    /// Which document of the file, from 0.
-    pub index: usize,
-    /// What it says.
-    pub value: Value,
-    /// Whether the parser found no error in it.
-    pub sound: bool,
-    /// A mark for every node of `value`, parents first.
-    marks: Vec<Mark>,
-}
-
-/// Where a node stands; lines and columns from 1, 0 when it has no key.
-#[derive(Debug, Clone, Copy, Default)]
-struct Mark {
-    value: Position,
-    key: Position,
-    /// How many marks the node and everything below it has.
-    size: u32,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Position {
-    line: u32,
-    column: u32,
-    end: u32,
-}
-
-impl Position {
-    fn of(span: &Span) -> Self {
-        let column = number(span.start.col()) + 1;
-        let end = if span.end.line() == span.start.line() { number(span.end.col()) + 1 } else { column };
-        Self { line: number(span.start.line()), column, end }
-    }
-
-    fn place(self, file: &Arc<str>) -> Place {
-        Place { file: Arc::clone(file), line: self.line, column: self.column, end_column: self.end }
-    }
-}
-
-fn number(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
-}
-
-impl Document {
-    /// The place of the value under a JSON pointer, or of the nearest thing around it that exists.
-    pub fn place(&self, pointer: &str) -> Place {
-        self.mark(pointer).value.place(&self.file)
-    }
-
-    /// The place of the key under a JSON pointer; of the value where there is no key (in a list).
-    pub fn key_place(&self, pointer: &str) -> Place {
-        let mark = self.mark(pointer);
-        if mark.key.line == 0 { mark.value } else { mark.key }.place(&self.file)
-    }
-
-    /// The places of all values down to a depth, by JSON pointer.
-    pub fn fields(&self, depth: usize) -> BTreeMap<String, Place> {
-        let mut found = BTreeMap::new();
-        self.collect(&self.value, 0, &mut String::new(), depth, &mut found);
-        found
-    }
-
-    /// Renames a key; the order of keys stays, so that the places stay right.
-    pub(super) fn rename_key(&mut self, parent: &str, from: &str, to: &str) {
-        if let Some(Value::Object(map)) = self.value.pointer_mut(parent) {
-            let renamed = std::mem::take(map).into_iter();
-            *map = renamed.map(|(key, value)| if key == from { (to.to_owned(), value) } else { (key, value) }).collect();
-        }
-    }
-
-    fn mark(&self, pointer: &str) -> Mark {
-        let (mut at, mut value) = (0, &self.value);
-        for token in pointer.split('/').skip(1) {
-            let child = match value {
-                Value::Object(map) => {
-                    let key = token.replace("~1", "/").replace("~0", "~");
-                    map.iter().enumerate().find(|(_, (k, _))| **k == key).map(|(i, (_, v))| (i, v))
-                }
-                Value::Array(list) => token.parse().ok().and_then(|i: usize| list.get(i).map(|v| (i, v))),
-                _ => None,
-            };
-            let Some((index, next)) = child else { break };
-            at += 1;
-            for _ in 0..index {
-                at += self.marks[at].size as usize;
-            }
-            value = next;
-        }
-        self.marks[at]
-    }
-
-    fn collect(&self, value: &Value, at: usize, path: &mut String, depth: usize, found: &mut BTreeMap<String, Place>) {
-        if depth == 0 {
-            return;
-        }
-        let mut child = at + 1;
-        let mut add = |key: &str, value: &Value, path: &mut String, found: &mut BTreeMap<String, Place>| {
-            let before = path.len();
-            path.push('/');
-            path.push_str(&escape_token(key));
-            found.insert(path.clone(), self.marks[child].value.place(&self.file));
-            self.collect(value, child, path, depth - 1, found);
-            path.truncate(before);
-            child += self.marks[child].size as usize;
-        };
-        match value {
-            Value::Object(map) => map.iter().for_each(|(key, value)| add(key, value, path, found)),
-            Value::Array(list) => {
-                list.iter().enumerate().for_each(|(i, value)| add(&i.to_string(), value, path, found));
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Escapes a key for a JSON pointer.
-pub(super) fn escape_token(key: &str) -> std::borrow::Cow<'_, str> {
-    if key.contains(['~', '/']) { key.replace('~', "~0").replace('/', "~1").into() } else { key.into() }
-}
-
 /// Reads all documents of a file. Those with an error are `sound: false`, or absent when nothing of them is left.
 pub fn parse(path: &str, bytes: &[u8], problems: &mut Diagnostics) -> Vec<Document> {
     let file: Arc<str> = path.into();
@@ -167,10 +41,8 @@ pub fn parse(path: &str, bytes: &[u8], problems: &mut Diagnostics) -> Vec<Docume
             let before = &bytes[..error.valid_up_to()];
             let line = number(before.iter().filter(|b| **b == b'\n').count()) + 1;
             let place = Place { file, line, column: 1, end_column: 1 };
-            problems.push(
-                Diagnostic::error(codes::NOT_TEXT, place, "the file is not UTF-8 text")
-                    .help("save it as UTF-8"),
-            );
+            problems
+                .push(Diagnostic::error(codes::NOT_TEXT, place, "the file is not UTF-8 text").help("save it as UTF-8"));
             return Vec::new();
         }
     };
@@ -180,8 +52,12 @@ pub fn parse(path: &str, bytes: &[u8], problems: &mut Diagnostics) -> Vec<Docume
 /// The diagnostic for a file beyond the limit.
 pub(super) fn too_large(path: &str, bytes: u64) -> Diagnostic {
     let limit = MAX_FILE_BYTES >> 10;
-    Diagnostic::error(codes::TOO_LARGE, Place::file(path), format!("the file has {bytes} bytes; at most {limit} KiB are read"))
-        .help("split it into several files")
+    Diagnostic::error(
+        codes::TOO_LARGE,
+        Place::file(path),
+        format!("the file has {bytes} bytes; at most {limit} KiB are read"),
+    )
+    .help("split it into several files")
 }
 
 /// Why the rest of a document is not read.
@@ -259,16 +135,28 @@ impl<'t> Reader<'t> {
                 }
             }
             if documents.len() >= MAX_DOCUMENTS {
-                if let Ok((Event::DocumentStart(..), span)) = self.next() {
-                    let message = format!("the file has more than {MAX_DOCUMENTS} documents");
-                    self.limit(codes::TOO_MANY_DOCUMENTS, &span, message, "split it into several files");
-                }
+                self.no_more_documents();
                 break;
             }
         }
         self.problems.truncate(MAX_PROBLEMS);
         self.problems.into_iter().for_each(|problem| problems.push(problem));
         documents
+    }
+
+    /// Says so when another document follows the last that is read.
+    fn no_more_documents(&mut self) {
+        while let Ok((event, span)) = self.next() {
+            match event {
+                Event::StreamEnd => return,
+                Event::DocumentStart(..) => {
+                    let message = format!("the file has more than {MAX_DOCUMENTS} documents");
+                    self.limit(codes::TOO_MANY_DOCUMENTS, &span, message, "split it into several files");
+                    return;
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Reads one document; `None` at the end of the file.
@@ -374,7 +262,12 @@ impl<'t> Reader<'t> {
                 }
             };
             if text.len() > MAX_KEY_BYTES {
-                self.error(codes::LONG_KEY, &span, format!("this key has {} bytes; at most {MAX_KEY_BYTES}", text.len()), "");
+                self.error(
+                    codes::LONG_KEY,
+                    &span,
+                    format!("this key has {} bytes; at most {MAX_KEY_BYTES}", text.len()),
+                    "",
+                );
             }
             let before = self.marks.len();
             let (event, value_span) = self.next()?;
@@ -548,7 +441,8 @@ impl<'t> Reader<'t> {
         let place = Place { file: Arc::clone(&self.file), line: number(marker.line()), column, end_column: column };
         let why = error.kind().to_string();
         if matches!(error.kind(), granit_parser::ErrorKind::RecursionLimitExceeded) {
-            let problem = Diagnostic::error(codes::TOO_DEEP, place, format!("nested more than {MAX_DEPTH} levels deep"));
+            let problem =
+                Diagnostic::error(codes::TOO_DEEP, place, format!("nested more than {MAX_DEPTH} levels deep"));
             self.add(problem);
             return Stop::File;
         }

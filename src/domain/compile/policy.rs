@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::codes;
+use super::document::Document;
 use super::load::{Loaded, Room, Spec};
-use super::parse::Document;
 use super::schema::Shape;
 use crate::domain::catalog::{
     AgentPolicy, DEFAULT_MAX_REMOVALS, DEFAULT_MAX_STARTS, Declared, OrganizationPolicy, ProjectPolicy, QueuePolicy,
@@ -29,6 +29,8 @@ pub(super) struct Written<'d> {
     pub projects: Vec<(Project, &'d Document)>,
     /// Presets by name.
     pub presets: Vec<(String, &'d Document)>,
+    /// Whether a document declares the organization, but has errors.
+    pub unsound_organization: bool,
     /// Projects that only a folder names.
     pub folders: BTreeSet<ProjectName>,
 }
@@ -57,11 +59,17 @@ impl<'d> Written<'d> {
                 let document = &spec.document;
                 let policy = matches!(
                     spec.shape,
-                    Some(Shape::Preset | Shape::Document(Kind::Organization | Kind::Agent | Kind::Queue | Kind::Project))
+                    Some(
+                        Shape::Preset | Shape::Document(Kind::Organization | Kind::Agent | Kind::Queue | Kind::Project)
+                    )
                 );
                 sound &= spec.sound || !policy;
                 match spec.shape {
-                    Some(Shape::Document(Kind::Organization)) => sound &= push(&mut written.organizations, spec, problems),
+                    Some(Shape::Document(Kind::Organization)) => {
+                        let good = push(&mut written.organizations, spec, problems);
+                        written.unsound_organization |= !good;
+                        sound &= good;
+                    }
                     Some(Shape::Document(Kind::Agent)) => sound &= push(&mut written.agents, spec, problems),
                     Some(Shape::Document(Kind::Queue)) => sound &= push(&mut written.queues, spec, problems),
                     Some(Shape::Document(Kind::Project)) => sound &= push(&mut written.projects, spec, problems),
@@ -118,11 +126,14 @@ impl<'d> Written<'d> {
             },
             document,
         );
-        let agents = self.agents.iter().map(|(agent, document)| (agent.name.clone(), declared(agent_policy(agent), document)));
-        let implicit = self.agents.iter().map(|(agent, _)| {
-            (QueueName::default_of(&agent.name), Declared::implicit(QueuePolicy::default()))
-        });
-        let queues = self.queues.iter().map(|(queue, document)| (queue_name(queue), declared(queue_policy(queue), document)));
+        let agents =
+            self.agents.iter().map(|(agent, document)| (agent.name.clone(), declared(agent_policy(agent), document)));
+        let implicit = self
+            .agents
+            .iter()
+            .map(|(agent, _)| (QueueName::default_of(&agent.name), Declared::implicit(QueuePolicy::default())));
+        let queues =
+            self.queues.iter().map(|(queue, document)| (queue_name(queue), declared(queue_policy(queue), document)));
         let folders = self.folders.iter().map(|name| {
             let policy = ProjectPolicy {
                 default_queue: None,
@@ -161,7 +172,11 @@ fn preset_name(document: &Document, path: &str) -> String {
     document.value.get("name").and_then(serde_json::Value::as_str).unwrap_or(stem).to_owned()
 }
 
-fn push<'d, T: DeserializeOwned>(list: &mut Vec<(T, &'d Document)>, spec: &'d Spec, problems: &mut Diagnostics) -> bool {
+fn push<'d, T: DeserializeOwned>(
+    list: &mut Vec<(T, &'d Document)>,
+    spec: &'d Spec,
+    problems: &mut Diagnostics,
+) -> bool {
     if !spec.sound {
         return false;
     }
@@ -171,7 +186,8 @@ fn push<'d, T: DeserializeOwned>(list: &mut Vec<(T, &'d Document)>, spec: &'d Sp
             true
         }
         Err(why) => {
-            let problem = Diagnostic::error(codes::NOT_VALID, spec.document.place(""), super::text::shown(&why.to_string()));
+            let problem =
+                Diagnostic::error(codes::NOT_VALID, spec.document.place(""), super::text::shown(&why.to_string()));
             problems.push(problem);
             false
         }
@@ -187,9 +203,10 @@ fn agent_policy(agent: &Agent) -> AgentPolicy {
     AgentPolicy {
         concurrency: agent.concurrency.unwrap_or_default(),
         capacity: limits(&agent.capacity),
-        default_queue: agent.default_queue.clone().unwrap_or_else(|| {
-            Name::parse(DEFAULT_QUEUE).expect("`default` is a name")
-        }),
+        default_queue: agent
+            .default_queue
+            .clone()
+            .unwrap_or_else(|| Name::parse(DEFAULT_QUEUE).expect("`default` is a name")),
         target: match (&agent.kubernetes, &agent.local) {
             (Some(kubernetes), _) => TargetSpec::Kubernetes(kubernetes.clone()),
             (None, local) => TargetSpec::Local(local.clone().unwrap_or_default()),

@@ -71,7 +71,10 @@ fn number(text: &str) -> Scalar {
         };
     }
     if let Some(digits) = unsigned.strip_prefix("0b").filter(|digits| all(digits, 2)) {
-        return Scalar::Differs(Value::String(text.to_owned()), if digits.len() > 1 { "a binary number" } else { "0 or 1" });
+        return Scalar::Differs(
+            Value::String(text.to_owned()),
+            if digits.len() > 1 { "a binary number" } else { "0 or 1" },
+        );
     }
     let is = |test: fn(char) -> bool| unsigned.starts_with(|c: char| c.is_ascii_digit()) && unsigned.chars().all(test);
     if is(|c| c.is_ascii_digit() || c == '_') {

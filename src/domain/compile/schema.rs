@@ -115,7 +115,8 @@ fn generate(shape: Shape) -> Value {
         }
     }
     if let Shape::Document(kind) = shape {
-        schema["properties"]["kind"] = json!({ "const": kind.word(), "description": format!("Always `{}`.", kind.word()) });
+        schema["properties"]["kind"] =
+            json!({ "const": kind.word(), "description": format!("Always `{}`.", kind.word()) });
         schema["properties"]["version"] =
             json!({ "const": 1.1, "description": "The version of the specification, always 1.1." });
     }
@@ -158,7 +159,10 @@ fn any_kind() -> Value {
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
-            if matches!(map.get("format").and_then(Value::as_str), Some("uint" | "uint32" | "uint64" | "int64" | "double" | "uint8")) {
+            if matches!(
+                map.get("format").and_then(Value::as_str),
+                Some("uint" | "uint32" | "uint64" | "int64" | "double" | "uint8")
+            ) {
                 map.shift_remove("format");
             }
             if let Some((words, about)) = map.get("oneOf").and_then(words) {

@@ -54,9 +54,32 @@ pub(super) fn is_type(word: &str) -> bool {
     generic(word).is_some_and(|(_, inner)| inner.iter().all(|inner| is_type(inner)))
         || matches!(
             word,
-            "any" | "str" | "int" | "float" | "metric" | "bool" | "dict" | "list" | "path" | "uri" | "image" | "gcs"
-                | "s3" | "wasb" | "date" | "datetime" | "timedelta" | "uuid" | "email" | "metadata" | "git"
-                | "dockerfile" | "file" | "artifacts" | "tensorboard" | "event"
+            "any"
+                | "str"
+                | "int"
+                | "float"
+                | "metric"
+                | "bool"
+                | "dict"
+                | "list"
+                | "path"
+                | "uri"
+                | "image"
+                | "gcs"
+                | "s3"
+                | "wasb"
+                | "date"
+                | "datetime"
+                | "timedelta"
+                | "uuid"
+                | "email"
+                | "metadata"
+                | "git"
+                | "dockerfile"
+                | "file"
+                | "artifacts"
+                | "tensorboard"
+                | "event"
         )
 }
 
@@ -131,8 +154,21 @@ fn read_one(word: &str, value: &Value) -> Result<Value, String> {
 
 /// The fields of a Dockerfile.
 const DOCKERFILE: [&str; 15] = [
-    "image", "env", "path", "copy", "postRunCopy", "run", "langEnv", "uid", "gid", "username", "userHome", "filename",
-    "workdir", "workdirPath", "shell",
+    "image",
+    "env",
+    "path",
+    "copy",
+    "postRunCopy",
+    "run",
+    "langEnv",
+    "uid",
+    "gid",
+    "username",
+    "userHome",
+    "filename",
+    "workdir",
+    "workdirPath",
+    "shell",
 ];
 
 /// A mapping with some fields required and, if said, no others.
@@ -162,7 +198,11 @@ fn text(word: &str, value: &Value) -> Result<Value, String> {
         return uuid_of(value).map_or_else(|| no("a UUID"), |hex| Ok(Value::String(hex)));
     }
     let Value::String(text) = value else {
-        return if is_type(word) { no("a text") } else { Err(format!("`{word}` is not a type that values can be checked against")) };
+        return if is_type(word) {
+            no("a text")
+        } else {
+            Err(format!("`{word}` is not a type that values can be checked against"))
+        };
     };
     let after = |scheme: &str| text.strip_prefix(scheme);
     let accepted = match word {
@@ -178,15 +218,20 @@ fn text(word: &str, value: &Value) -> Result<Value, String> {
         "s3" => after("s3://").and_then(|rest| rest.split_once('/')).is_some_and(|(bucket, _)| !bucket.is_empty()),
         "wasb" => after("wasbs://").or(after("wasb://")).is_some_and(|rest| {
             rest.split_once('@').is_some_and(|(container, account)| {
-                !container.is_empty() && account.split('/').next().is_some_and(|h| h.ends_with(".blob.core.windows.net"))
+                !container.is_empty()
+                    && account.split('/').next().is_some_and(|h| h.ends_with(".blob.core.windows.net"))
             })
         }),
         // The original reads a datetime as a date: a time of day other than midnight is refused.
         "date" | "datetime" => is_date(text),
         "timedelta" => is_span(text),
         "email" => text.split_once('@').is_some_and(|(name, host)| {
-            !name.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
-                && !text.contains(char::is_whitespace) && !host.contains('@')
+            !name.is_empty()
+                && host.contains('.')
+                && !host.starts_with('.')
+                && !host.ends_with('.')
+                && !text.contains(char::is_whitespace)
+                && !host.contains('@')
         }),
         _ => return Err(format!("`{}` is not a type that values can be checked against", super::text::shown(word))),
     };
@@ -213,7 +258,8 @@ fn is_date(text: &str) -> bool {
 pub(super) fn is_span(text: &str) -> bool {
     let clock = |text: &str| {
         let parts: Vec<&str> = text.trim_start_matches(['-', '+']).split(':').collect();
-        matches!(parts.len(), 2 | 3) && parts.iter().all(|p| !p.is_empty() && p.chars().all(|c| c.is_ascii_digit() || c == '.'))
+        matches!(parts.len(), 2 | 3)
+            && parts.iter().all(|p| !p.is_empty() && p.chars().all(|c| c.is_ascii_digit() || c == '.'))
     };
     if text.trim_start_matches(['-', '+']).starts_with('P') {
         return text.parse::<jiff::Span>().is_ok();

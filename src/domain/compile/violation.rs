@@ -5,7 +5,8 @@ use jsonschema::error::ValidationErrorKind as Rule;
 use serde_json::Value;
 
 use super::codes;
-use super::parse::{Document, MAX_PROBLEMS, escape_token};
+use super::document::{Document, escape_token};
+use super::parse::MAX_PROBLEMS;
 use super::schema::{Shape, fields, schema_of, validator};
 use super::text::{alternatives, shown};
 use crate::domain::diagnostic::{Diagnostic, did_you_mean};
@@ -31,7 +32,18 @@ pub(super) fn sentences(value: &Value, shape: Shape) -> Vec<String> {
     if validator(shape).is_valid(value) {
         return Vec::new();
     }
-    faults(value, shape).into_iter().map(|fault| format!("`{}`: {}", shown(&fault.pointer), fault.message)).collect()
+    let sentence = |fault: Fault| {
+        let at = fault.pointer.trim_start_matches('/').replace('/', ".");
+        let at = if at.is_empty() { String::new() } else { format!("`{}`: ", shown(&at)) };
+        match fault.unknown.first() {
+            None => format!("{at}{}", fault.message),
+            Some(key) => match did_you_mean(key, fault.known.iter().map(String::as_str)) {
+                Some(near) => format!("{at}unknown field `{}`; did you mean `{near}`?", shown(key)),
+                None => format!("{at}unknown field `{}`", shown(key)),
+            },
+        }
+    };
+    faults(value, shape).into_iter().map(sentence).collect()
 }
 
 /// One violation.
@@ -60,7 +72,10 @@ impl Fault {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if known.is_empty() => String::new(),
                 None if known.len() <= 12 => format!("the fields are {}", alternatives(known.iter().copied())),
-                None => "`tidegate explain` lists the fields".to_owned(),
+                None => match document.value.get("kind").and_then(Value::as_str) {
+                    Some(kind) => format!("`tidegate explain {}` lists the fields", shown(kind)),
+                    None => String::new(),
+                },
             };
             Diagnostic::error(codes::UNKNOWN_FIELD, place, format!("unknown field `{}`", shown(key))).help(help)
         };
@@ -117,7 +132,8 @@ fn explain(error: &ValidationError<'_>, shape: Shape, found: &mut Vec<Fault>) {
         unknown: Vec::new(),
         known: Vec::new(),
     };
-    let about = || schema.get("description").and_then(Value::as_str).unwrap_or_default().trim_end_matches('.').to_owned();
+    let about =
+        || schema.get("description").and_then(Value::as_str).unwrap_or_default().trim_end_matches('.').to_owned();
     let one = match error.kind() {
         Rule::AnyOf { context } | Rule::OneOfNotValid { context } => {
             let mut expected = Vec::new();
@@ -135,7 +151,11 @@ fn explain(error: &ValidationError<'_>, shape: Shape, found: &mut Vec<Fault>) {
         Rule::Type { .. } => wrong_type(&type_words(schema), instance, &fault),
         Rule::AdditionalProperties { unexpected } => {
             let known = fields(root, schema).keys().cloned().collect();
-            Fault { unknown: unexpected.clone(), known, ..fault(codes::UNKNOWN_FIELD, "unknown field".to_owned(), String::new()) }
+            Fault {
+                unknown: unexpected.clone(),
+                known,
+                ..fault(codes::UNKNOWN_FIELD, "unknown field".to_owned(), String::new())
+            }
         }
         Rule::Required { property } => {
             let name = property.as_str().unwrap_or_default();
@@ -148,8 +168,10 @@ fn explain(error: &ValidationError<'_>, shape: Shape, found: &mut Vec<Fault>) {
             };
             let help = fields(root, schema)
                 .get(name)
-                .map(|schema| super::schema::follow(root, schema))
-                .and_then(|schema| schema.get("description").and_then(Value::as_str).map(str::to_owned))
+                .and_then(|schema| {
+                    schema.get("description").or_else(|| super::schema::follow(root, schema).get("description"))
+                })
+                .and_then(|about| about.as_str().map(str::to_owned))
                 .map(|text| format!("`{name}`: {}", lower_first(text.trim_end_matches('.'))))
                 .unwrap_or_default();
             fault(code, format!("the field `{name}` is missing"), help)
@@ -162,12 +184,16 @@ fn explain(error: &ValidationError<'_>, shape: Shape, found: &mut Vec<Fault>) {
             fault(codes::NOT_A_CHOICE, format!("{} is not {}", quoted(instance), quoted(expected_value)), String::new())
         }
         Rule::Enum { options } => choice(instance, options, &fault),
-        Rule::Minimum { limit } | Rule::ExclusiveMinimum { limit } => {
-            fault(codes::OUT_OF_RANGE, format!("{} is too small", quoted(instance)), format!("the smallest value is {limit}"))
-        }
-        Rule::Maximum { limit } | Rule::ExclusiveMaximum { limit } => {
-            fault(codes::OUT_OF_RANGE, format!("{} is too large", quoted(instance)), format!("the largest value is {limit}"))
-        }
+        Rule::Minimum { limit } | Rule::ExclusiveMinimum { limit } => fault(
+            codes::OUT_OF_RANGE,
+            format!("{} is too small", quoted(instance)),
+            format!("the smallest value is {limit}"),
+        ),
+        Rule::Maximum { limit } | Rule::ExclusiveMaximum { limit } => fault(
+            codes::OUT_OF_RANGE,
+            format!("{} is too large", quoted(instance)),
+            format!("the largest value is {limit}"),
+        ),
         Rule::Pattern { pattern } if pattern.contains(r"\{\{") && pattern.starts_with(r"\{\{") => {
             wrong_type(&["a template".to_owned()], instance, &fault)
         }
@@ -219,21 +245,31 @@ fn mismatch(error: &ValidationError<'_>, root: &Value) -> Option<Vec<String>> {
     }
 }
 
-fn wrong_type(expected: &[String], instance: &Value, fault: &dyn Fn(crate::domain::diagnostic::Code, String, String) -> Fault) -> Fault {
+fn wrong_type(
+    expected: &[String],
+    instance: &Value,
+    fault: &dyn Fn(crate::domain::diagnostic::Code, String, String) -> Fault,
+) -> Fault {
     let expected = match expected.split_last() {
         None => "something else".to_owned(),
         Some((only, [])) => only.clone(),
         Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
     };
     let help = match instance {
-        Value::String(text) if expected.contains("number") && text.parse::<f64>().is_ok() => "remove the quotes".to_owned(),
+        Value::String(text) if expected.contains("number") && text.parse::<f64>().is_ok() => {
+            "remove the quotes".to_owned()
+        }
         Value::Number(_) | Value::Bool(_) if expected.starts_with("a text") => format!("quote it: `\"{instance}\"`"),
         _ => String::new(),
     };
     fault(codes::WRONG_TYPE, format!("expected {expected}, got {}", kind_of(instance)), help)
 }
 
-fn choice(instance: &Value, options: &Value, fault: &dyn Fn(crate::domain::diagnostic::Code, String, String) -> Fault) -> Fault {
+fn choice(
+    instance: &Value,
+    options: &Value,
+    fault: &dyn Fn(crate::domain::diagnostic::Code, String, String) -> Fault,
+) -> Fault {
     let words: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let near = instance.as_str().and_then(|word| did_you_mean(word, words.iter().copied()));
     let help = match near {

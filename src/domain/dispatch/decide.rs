@@ -167,7 +167,9 @@ fn submit<'a>(mut draft: Draft<'a>, runs: &'a [NewRun], with: Option<&RevisionAp
 /// Whether a queue takes runs, once the revision that comes with them is applied.
 fn takes_runs(state: &State, queue: &QueueName, with: Option<&RevisionApplied>) -> Result<(), Rejection> {
     let declared = with.and_then(|revision| {
-        let renamed = revision.renamed.values().any(|new| new == queue).then_some(true);
+        let known = |old: &QueueName| state.queues.queue_of.contains_key(old);
+        let new_name = revision.renamed.iter().any(|(old, new)| new == queue && known(old)).then_some(true);
+        let renamed = new_name.or(revision.renamed.contains_key(queue).then_some(false));
         revision.queues.get(queue).map(Option::is_some).or(renamed)
     });
     match (declared, state.queues.queue_of.get(queue)) {

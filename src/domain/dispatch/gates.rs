@@ -45,7 +45,7 @@ pub(super) struct Gate {
     listed: Option<u64>,
     /// Under which order it stands among the gates that could hand over a pipeline.
     listed_pipelines: Option<u64>,
-    /// Gates below and pipelines that need it.
+    /// Gates below, and runs and pipelines that name it (also those that wait for approval and stand nowhere yet).
     users: u32,
 }
 
@@ -96,7 +96,7 @@ impl Gates {
         self.refresh(runs, ix);
     }
 
-    /// Keeps a gate while a pipeline needs it.
+    /// Keeps a gate while a run names it or a pipeline needs it.
     pub fn hold(&mut self, ix: Ix) {
         self.gates[ix].users += 1;
     }
@@ -165,7 +165,7 @@ impl Gates {
     }
 
     /// Forgets a gate that nobody waits at, has passed or needs. Projects stay: there are few.
-    pub fn drop_unused(&mut self, ix: Ix) {
+    fn drop_unused(&mut self, ix: Ix) {
         let gate = &self.gates[ix];
         let unused = gate.inflight == 0 && gate.users == 0 && gate.leaves.len() == 0 && gate.pipelines.len() == 0;
         if unused && !matches!(gate.owner, GateOwner::Project(_)) {

@@ -1,5 +1,7 @@
 //! The pass: after each batch of commands, everything that may happen now does. It ends when nothing more may.
 
+use std::collections::BTreeSet;
+
 use super::event::Event;
 use super::observation::Cause;
 use super::state::{Draining, State};
@@ -66,10 +68,14 @@ pub fn next_wakeup(state: &State) -> Option<Timestamp> {
     state.retries.first().map(|(until, _)| *until)
 }
 
-/// What becomes of the waiting runs of removed queues, and of removed things that have nothing left.
+/// What becomes of the waiting runs of a removed queue, or of a removed thing that has nothing left; one thing at a
+/// time, because one may take runs of another with it.
 fn empty_queues(state: &State, now: Timestamp) -> Vec<Event> {
     let mut events = Vec::new();
     for draining in &state.draining {
+        if !events.is_empty() {
+            break;
+        }
         match draining {
             Draining::Queue(name) => {
                 let Some(ix) = state.queues.queue_of.get(name).copied() else { continue };
@@ -99,8 +105,13 @@ fn empty_queues(state: &State, now: Timestamp) -> Vec<Event> {
                     OnRemove::Cancel => {
                         let cause =
                             Cause::new("QueueRemoved", format!("queue {name} was removed with onRemove: cancel"));
-                        let stopped = |run| super::decide::stop(state, now, run, &cause);
-                        events.extend(waiting().filter_map(stopped).flatten());
+                        // What stands below a pipeline is stopped with it, and must not be stopped again.
+                        let mut ended = BTreeSet::new();
+                        let stopped = waiting().filter_map(|run| super::decide::stop(state, now, run, &cause));
+                        events.extend(stopped.flatten().filter(|event| match event {
+                            Event::RunFinished { run, .. } | Event::RunStopping { run, .. } => ended.insert(*run),
+                            _ => true,
+                        }));
                     }
                 }
             }

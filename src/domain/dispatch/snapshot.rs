@@ -195,6 +195,9 @@ fn restore_run(state: &mut State, stored: RunSnapshot, gates: &[u32]) {
     let mut run = Run::new(stored.id, stored.order, queue, shape, stored.max_retries);
     (run.status, run.attempt, run.passed) = (stored.status, stored.attempt, stored.passed);
     run.gate = stored.gate.map(|gate| gates[gate]);
+    if let Some(gate) = run.gate {
+        state.gates.hold(gate);
+    }
     run.pipeline =
         stored.pipeline.map(|(direct, controller)| Pipeline { direct: gates[direct], controller: gates[controller] });
     if let Some(pipeline) = run.pipeline {

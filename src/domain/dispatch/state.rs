@@ -140,7 +140,7 @@ impl State {
             self.queues.set_limits(limits);
         }
         for (name, policy) in &revision.projects {
-            let policy = policy.clone().unwrap_or_else(|| ProjectPolicy {
+            let policy = policy.clone().unwrap_or(ProjectPolicy {
                 default_queue: None,
                 default_preset: None,
                 queues: None,
@@ -221,6 +221,9 @@ impl State {
         let order = self.next_order();
         let mut run = Run::new(new.id, order, queue, shape, new.max_retries);
         run.gate = self.direct_gate(new);
+        if let Some(gate) = run.gate {
+            self.gates.hold(gate);
+        }
         let id = new.id;
         let ix = self.runs.insert(run);
         if let Some(limit) = new.pipeline {
@@ -274,13 +277,10 @@ impl State {
 
     fn wait_at_gate(&mut self, ix: RunIx) {
         self.runs[ix].status = Status::Compiled;
-        match self.runs[ix].gate {
-            Some(gate) => {
-                self.runs[ix].order = self.next_order();
-                self.gates.wait(&mut self.runs, ix, gate);
-            }
-            // A root pipeline passes no gate and stands in no queue; its next event says that it runs.
-            None => {}
+        // A root pipeline passes no gate and stands in no queue; its next event says that it runs.
+        if let Some(gate) = self.runs[ix].gate {
+            self.runs[ix].order = self.next_order();
+            self.gates.wait(&mut self.runs, ix, gate);
         }
     }
 
@@ -331,7 +331,7 @@ impl State {
             if run.passed {
                 self.gates.exit(&self.runs, gate, run.pipeline.is_some());
             }
-            self.gates.drop_unused(gate);
+            self.gates.unhold(gate);
         }
         if let Some(pipeline) = run.pipeline {
             self.gates.unhold(pipeline.direct);

@@ -296,9 +296,8 @@ impl JsonSchema for Run {
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let kinds =
             [("job", generator.subschema_for::<JobRun>()), ("service", generator.subschema_for::<ServiceRun>())];
-        let others = [
-            "dag", "tfjob", "pytorchjob", "mpijob", "raycluster", "daskcluster", "notifier", "tuner", "cleaner",
-        ];
+        let others =
+            ["dag", "tfjob", "pytorchjob", "mpijob", "raycluster", "daskcluster", "notifier", "tuner", "cleaner"];
         by_kind("What to run; `kind` decides the fields.", &others, &kinds)
     }
 }

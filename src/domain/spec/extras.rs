@@ -22,6 +22,7 @@ macro_rules! section {
             }
             fn json_schema(generator: &mut SchemaGenerator) -> Schema {
                 let mut properties = serde_json::Map::new();
+                #[allow(unused_mut)]
                 let mut required: Vec<&str> = Vec::new();
                 $({
                     #[allow(unused_mut, unused_assignments)]
@@ -106,8 +107,8 @@ section! { "Params made from the results of earlier runs." Join {
 section! { "What is uploaded to where." MountPaths {
     "from": Option<String>, "The path here.";
     "to": Option<String>, "The path there.";
-    "pathFrom": Option<String>, "The path here.";
-    "pathTo": Option<String>, "The path there.";
+    "path_from": Option<String>, "The path here.";
+    "path_to": Option<String>, "The path there.";
 } }
 
 section! { "Labels, node selector, tolerations and other pod settings." Environment {

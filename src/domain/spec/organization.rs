@@ -98,7 +98,9 @@ pub enum Removals {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum RemovalsText {
+    /// A count.
     Count(u32),
+    /// A count, or a share such as `25%`.
     Percent(#[schemars(regex(pattern = r"^(100|[0-9]{1,2})%$"))] String),
 }
 

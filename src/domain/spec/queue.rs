@@ -99,7 +99,7 @@ pub enum OnRemove {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum OnRemoveText {
-    /// A word.
+    /// `drain`, `cancel`, or `moveTo: agent/queue`.
     Word(#[schemars(regex(pattern = r"^(drain|cancel|moveTo: ?[a-z0-9-]+/[a-z0-9-]+)$"))] String),
     /// Where they go.
     Move(MoveTo),

@@ -69,13 +69,17 @@ impl JsonSchema for TriggerSpec {
         "Trigger".into()
     }
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let described = |mut schema: schemars::Schema, text: &str| {
+            schema.insert("description".to_owned(), text.into());
+            schema
+        };
         schemars::json_schema!({
             "type": "object",
             "description": "What starts a workflow; exactly one of `push`, `schedule` and `dispatch`.",
             "properties": {
-                "push": generator.subschema_for::<Push>(),
-                "schedule": generator.subschema_for::<Schedule>(),
-                "dispatch": generator.subschema_for::<Dispatch>(),
+                "push": described(generator.subschema_for::<Push>(), "A commit that changes what it means, or the files that it watches."),
+                "schedule": described(generator.subschema_for::<Schedule>(), "The time, by crontab."),
+                "dispatch": described(generator.subschema_for::<Dispatch>(), "A person or the API."),
             },
             "minProperties": 1, "maxProperties": 1, "additionalProperties": false,
         })

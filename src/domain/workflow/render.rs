@@ -99,7 +99,8 @@ impl Renderer {
                 Value::Array(items.collect::<Result<_, _>>()?)
             }
             Value::Object(map) => {
-                let fields = map.iter().map(|(key, item)| Ok((key.clone(), self.value(item, &format!("{place}.{key}"))?)));
+                let fields =
+                    map.iter().map(|(key, item)| Ok((key.clone(), self.value(item, &format!("{place}.{key}"))?)));
                 Value::Object(fields.collect::<Result<Map<_, _>, Cause>>()?)
             }
             other => other.clone(),
@@ -187,13 +188,25 @@ mod tests {
     fn rendered(args: Value) -> Result<Value, Cause> {
         let run = json!({"kind": "job", "container": {"command": ["echo"], "args": args}});
         let inputs = [("lr", json!(0.1)), ("layers", json!([1, 2])), ("name", json!("a b"))];
-        let globals = Globals { uuid: "u1".into(), owner_name: "acme".into(), project_name: "vision".into(), ..Globals::default() };
-        render(&operation(run, &inputs), &globals).map(|r| serde_json::to_value(r.run).unwrap()["container"]["args"].clone())
+        let globals = Globals {
+            uuid: "u1".into(),
+            owner_name: "acme".into(),
+            project_name: "vision".into(),
+            ..Globals::default()
+        };
+        render(&operation(run, &inputs), &globals)
+            .map(|r| serde_json::to_value(r.run).unwrap()["container"]["args"].clone())
     }
 
     #[test]
     fn inputs_params_and_globals_are_variables() {
-        let args = json!(["--lr={{ lr }}", "{{ layers }}", "{{ params.lr.as_arg }}", "{{ globals.run_info }}", "{{ name | upper }}"]);
+        let args = json!([
+            "--lr={{ lr }}",
+            "{{ layers }}",
+            "{{ params.lr.as_arg }}",
+            "{{ globals.run_info }}",
+            "{{ name | upper }}"
+        ]);
         assert_eq!(rendered(args), Ok(json!(["--lr=0.1", [1, 2], "--lr=0.1", "acme.vision.runs.u1", "A B"])));
     }
 
@@ -206,6 +219,9 @@ mod tests {
 
     #[test]
     fn endless_templates_run_out_of_fuel() {
-        assert!(rendered(json!(["{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}"])).is_err());
+        assert!(
+            rendered(json!(["{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}"]))
+                .is_err()
+        );
     }
 }

@@ -43,7 +43,8 @@ pub fn of_operation(operation: &CompiledOperation, circumstances: Circumstances)
     let digest = Digest::of(&body);
     let kind = operation.run.get("kind").and_then(|kind| kind.as_str()).unwrap_or("job").to_owned();
     let Circumstances { id, project, workflow, commit, queue, group, origin } = circumstances;
-    let name = operation.name.clone().or_else(|| workflow.as_ref().map(|name| name.as_str().to_owned()));
+    // A run of a workflow is called by the workflow: the operation's own name may be that of a shared component.
+    let name = workflow.as_ref().map(|name| name.as_str().to_owned()).or_else(|| operation.name.clone());
     let run = NewRun {
         id,
         name: name.unwrap_or_else(|| kind.clone()),

@@ -206,20 +206,22 @@ impl Payloads {
 }
 
 fn write_batch(tx: &Connection, batch: &Batch, payloads: &Payloads) -> rusqlite::Result<()> {
+    let stored: Vec<_> = (batch.expected.0 + 1..).zip(payloads.iter()).collect();
+    write::insert(tx, "events (seq, at, version, payload)", &stored, |(seq, payload), row| {
+        row.bind(*seq)?;
+        row.bind(batch.at.0)?;
+        row.bind(EVENT_VERSION)?;
+        row.bind(ToSqlOutput::Borrowed(ValueRef::Text(payload)))
+    })?;
     let mut rows = write::Rows::new(tx);
     let mut ops = Vec::new();
-    let mut insert = tx.prepare_cached("INSERT INTO events (seq, at, version, payload) VALUES (?, ?, ?, ?)")?;
-    for ((event, payload), seq) in batch.events.iter().zip(payloads.iter()).zip(batch.expected.0 + 1..) {
-        let payload = ToSqlOutput::Borrowed(ValueRef::Text(payload));
-        insert.execute(params![seq, batch.at.0, EVENT_VERSION, payload])?;
+    for (event, seq) in batch.events.iter().zip(batch.expected.0 + 1..) {
         project(batch.at, Seq(seq), event, &mut ops);
         ops.drain(..).try_for_each(|op| rows.apply(op))?;
     }
+    rows.flush()?;
     let mut body = tx.prepare_cached("INSERT INTO bodies (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING")?;
-    for (digest, data) in &batch.bodies {
-        body.execute(params![digest.as_bytes(), data])?;
-    }
-    rows.flush()
+    batch.bodies.iter().try_for_each(|(digest, data)| body.execute(params![digest.as_bytes(), data]).map(|_| ()))
 }
 
 fn write_snapshot(tx: &Connection, seq: Seq, version: u32, data: &[u8]) -> rusqlite::Result<()> {

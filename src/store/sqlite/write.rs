@@ -1,8 +1,8 @@
-//! Rows of history, written. What one batch does to one run becomes one statement: a run often takes several steps in a
-//! batch, and finding its row costs more than writing it.
+//! Rows of history, written with few statements, because a statement costs more than the row that it writes: what one
+//! batch does to one run becomes one change, and rows that are only added go many to a statement.
 
 use indexmap::IndexMap;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Statement, ToSql, params};
 use serde::Serialize;
 
 use super::text;
@@ -10,10 +10,14 @@ use crate::domain::dispatch::history::{ConditionRow, RowOp, RunEnd, RunPatch, Ru
 use crate::domain::dispatch::observation::Cause;
 use crate::domain::ids::{QueueName, RunId};
 
-/// Changes of runs that are not written yet, in order of their first.
+/// Rows of one INSERT statement: with more the gain is small, and statements for fewer rows are rarer.
+const TOGETHER: usize = 32;
+
+/// Changes that are not written yet; runs in order of their first change.
 pub(super) struct Rows<'a> {
     tx: &'a Connection,
     runs: IndexMap<RunId, Change>,
+    conditions: Vec<ConditionRow>,
 }
 
 enum Change {
@@ -23,7 +27,7 @@ enum Change {
 
 impl<'a> Rows<'a> {
     pub(super) fn new(tx: &'a Connection) -> Self {
-        Self { tx, runs: IndexMap::new() }
+        Self { tx, runs: IndexMap::new(), conditions: Vec::new() }
     }
 
     /// Takes a change; it is written at the next [`Rows::flush`] at the latest.
@@ -39,7 +43,7 @@ impl<'a> Rows<'a> {
                     self.runs.insert(id, Change::Update(patch));
                 }
             },
-            RowOp::Condition(row) => insert_condition(self.tx, &row)?,
+            RowOp::Condition(row) => self.conditions.push(row),
             RowOp::Sync(row) => insert_sync(self.tx, &row)?,
             RowOp::Rename(names) => {
                 self.flush()?;
@@ -51,7 +55,7 @@ impl<'a> Rows<'a> {
                 )?;
             }
             RowOp::Delete(id) => {
-                self.runs.shift_remove(&id);
+                self.flush()?;
                 self.tx.prepare_cached("DELETE FROM runs WHERE id = ?")?.execute([id.0.as_bytes()])?;
                 self.tx.prepare_cached("DELETE FROM conditions WHERE run = ?")?.execute([id.0.as_bytes()])?;
             }
@@ -67,8 +71,60 @@ impl<'a> Rows<'a> {
                 Change::Update(patch) => update_run(self.tx, id, *patch)?,
             }
         }
+        let table = "conditions (run, seq, status, attempt, reason, message, at)";
+        insert(self.tx, table, &self.conditions, bind_condition)?;
+        self.conditions.clear();
         Ok(())
     }
+}
+
+/// Inserts rows into `table (columns)`, [`TOGETHER`] to a statement, then the rest one by one.
+pub(super) fn insert<T>(
+    tx: &Connection,
+    table: &str,
+    rows: &[T],
+    bind: impl Fn(&T, &mut Binder<'_, '_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let row = format!("({})", vec!["?"; table.split(',').count()].join(", "));
+    let (together, rest) = rows.as_chunks::<TOGETHER>();
+    for (count, chunks) in [(TOGETHER, together.as_flattened()), (1, rest)] {
+        if chunks.is_empty() {
+            continue;
+        }
+        let mut statement =
+            tx.prepare_cached(&format!("INSERT INTO {table} VALUES {}", vec![row.as_str(); count].join(", ")))?;
+        for chunk in chunks.chunks(count) {
+            let mut binder = Binder { statement: &mut statement, next: 1 };
+            chunk.iter().try_for_each(|row| bind(row, &mut binder))?;
+            statement.raw_execute()?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a statement its parameters in order.
+pub(super) struct Binder<'a, 'c> {
+    statement: &'a mut Statement<'c>,
+    next: usize,
+}
+
+impl Binder<'_, '_> {
+    pub(super) fn bind(&mut self, value: impl ToSql) -> rusqlite::Result<()> {
+        self.statement.raw_bind_parameter(self.next, value)?;
+        self.next += 1;
+        Ok(())
+    }
+}
+
+fn bind_condition(row: &ConditionRow, values: &mut Binder<'_, '_>) -> rusqlite::Result<()> {
+    let (reason, message) = parts(row.cause.as_ref());
+    values.bind(row.run.0.as_bytes())?;
+    values.bind(row.seq.0)?;
+    values.bind(row.status.map(|status| status.word()))?;
+    values.bind(row.attempt.map(|attempt| attempt.0))?;
+    values.bind(reason)?;
+    values.bind(message)?;
+    values.bind(row.at.0)
 }
 
 fn insert_run(tx: &Connection, run: &RunRow) -> rusqlite::Result<()> {
@@ -139,23 +195,6 @@ fn update_run(tx: &Connection, id: RunId, patch: RunPatch) -> rusqlite::Result<(
 fn set_queue(tx: &Connection, id: RunId, queue: &QueueName) -> rusqlite::Result<()> {
     let mut update = tx.prepare_cached("UPDATE runs SET queue = ?2 WHERE id = ?1")?;
     update.execute(params![id.0.as_bytes(), queue.to_string()]).map(|_| ())
-}
-
-fn insert_condition(tx: &Connection, row: &ConditionRow) -> rusqlite::Result<()> {
-    let (reason, message) = parts(row.cause.as_ref());
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO conditions (run, seq, status, attempt, reason, message, at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-    )?;
-    insert.execute(params![
-        row.run.0.as_bytes(),
-        row.seq.0,
-        row.status.map(|status| status.word()),
-        row.attempt.map(|attempt| attempt.0),
-        reason,
-        message,
-        row.at.0,
-    ])?;
-    Ok(())
 }
 
 fn insert_sync(tx: &Connection, row: &SyncRow) -> rusqlite::Result<()> {

@@ -1,0 +1,203 @@
+//! `run`: starts a workflow or a file; with `--dry-run` says what would be started.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::show::{self, Output, OutputArgs, note, out};
+use super::{Exit, Result, local, ops, watch};
+use crate::domain::compile::report::{Format, Sources, render};
+use crate::domain::compile::{Request, RequestSource, compile, compile_request};
+use crate::domain::ids::{Name, ProjectName, WorkflowName};
+use crate::reconciler::new_run_id;
+use crate::server::views::{FileText, RunView, StartBody};
+use crate::source::read_worktree;
+
+/// What to run and how.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A polyaxonfile, or a workflow: project/workflow, or its name beside --project
+    #[arg(value_name = "FILE|WORKFLOW")]
+    what: String,
+    /// A value for an input, read as YAML: lr=0.1, layers=[1, 2]; may be repeated
+    #[arg(short = 'P', long = "param", value_name = "NAME=VALUE")]
+    params: Vec<String>,
+    /// The queue: agent/queue
+    #[arg(short, long)]
+    queue: Option<String>,
+    /// The project
+    #[arg(short, long)]
+    project: Option<String>,
+    /// The name of the run
+    #[arg(short, long)]
+    name: Option<String>,
+    /// A preset to merge over it; may be repeated
+    #[arg(long = "preset", value_name = "PRESET")]
+    presets: Vec<String>,
+    /// Follow the run until it ends; exits with 2 when it does not succeed
+    #[arg(short, long, conflicts_with = "dry_run")]
+    watch: bool,
+    /// Compile it and print what would be started; needs no server, but the repository around it
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What is named on the command line.
+enum What {
+    File(PathBuf),
+    Workflow(WorkflowName),
+}
+
+/// Carries it out.
+pub fn run(args: RunArgs, client: impl FnOnce() -> Result<Client>) -> Result {
+    let project = args.project.as_deref().map(ProjectName::parse).transpose().context("--project")?;
+    let params = args.params.iter().map(|text| param(text)).collect::<Result<IndexMap<_, _>>>()?;
+    let what = what(&args.what, project.as_ref())?;
+    if args.dry_run {
+        return dry_run(&args, what, project, params);
+    }
+    let (workflow, file) = match what {
+        What::Workflow(name) => (Some(name.to_string()), None),
+        What::File(path) => {
+            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            // In a repository a file is known by its place there: it says the project and what it refers to.
+            let inside = local::root_of(&path)?.map(|(_, inside)| inside);
+            (None, Some(FileText { path: inside.unwrap_or_else(|| file_name(&path)), text }))
+        }
+    };
+    let body = StartBody {
+        uuid: Some(new_run_id().to_string()),
+        project: project.filter(|_| file.is_some()),
+        workflow,
+        file,
+        params,
+        queue: args.queue,
+        name: args.name,
+        presets: args.presets,
+    };
+    let client = client()?;
+    let run: RunView = client.post("/runs", &body)?;
+    match args.output.output {
+        Output::Table => out(&format!("{}\n", run.uuid))?,
+        other => ops::show_run(other, &run)?,
+    }
+    if !args.watch {
+        return Ok(Exit::Fine);
+    }
+    note(&format!("run {} ({}) in queue {}", run.uuid, show::plain(&run.name), run.queue));
+    Ok(ops::outcome(&watch::timeline(&client, &run.uuid, true)?))
+}
+
+/// A file when there is one of that name, or when it is called like one; else a workflow.
+fn what(text: &str, project: Option<&ProjectName>) -> Result<What> {
+    let path = Path::new(text);
+    if path.is_file() || text.ends_with(".yaml") || text.ends_with(".yml") {
+        return Ok(What::File(path.to_owned()));
+    }
+    let name = match project {
+        Some(project) if !text.contains('/') => {
+            WorkflowName { project: project.clone(), workflow: Name::parse(text)? }
+        }
+        _ => WorkflowName::parse(text)
+            .with_context(|| format!("`{}` is neither a file nor a workflow (project/workflow)", show::plain(text)))?,
+    };
+    if project.is_some_and(|project| *project != name.project) {
+        bail!("workflow {name} is not in the project that --project names");
+    }
+    Ok(What::Workflow(name))
+}
+
+/// Reads `name=value`; the value is YAML, so `0.1` is a number and `"0.1"` a text.
+fn param(text: &str) -> Result<(String, Value)> {
+    let (name, value) = text.split_once('=').with_context(|| format!("-P {}: write NAME=VALUE", show::plain(text)))?;
+    if name.is_empty() {
+        bail!("-P {}: the name is missing", show::plain(text));
+    }
+    // What is no YAML (`a: b: c`, `@x`) is a text.
+    let value = serde_yaml::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((name.to_owned(), value))
+}
+
+fn dry_run(args: &RunArgs, what: What, project: Option<ProjectName>, params: IndexMap<String, Value>) -> Result {
+    let start = match &what {
+        What::File(path) => path.as_path(),
+        What::Workflow(_) => Path::new("."),
+    };
+    let Some((root, inside)) = local::root_of(start)? else {
+        bail!("no tidegate.yaml lies above {}: --dry-run needs the repository around it", start.display());
+    };
+    let files = read_worktree(&root)?;
+    let source = match what {
+        What::File(path) => {
+            let content = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            RequestSource::Text { path: inside, content, project }
+        }
+        What::Workflow(name) => {
+            let catalog = compile(&files).catalog;
+            let place = catalog.and_then(|mut catalog| catalog.workflows.remove(&name)?.place);
+            let place = place.with_context(|| {
+                format!("there is no sound workflow {name} in {}: see `tidegate validate`", root.display())
+            })?;
+            RequestSource::Workflow { name, place }
+        }
+    };
+    let request = Request { source, params, queue: args.queue.clone(), presets: args.presets.clone() };
+    match compile_request(&files, &request) {
+        Ok((project, workflow)) => {
+            let name = args.name.as_ref().or(workflow.operation.name.as_ref());
+            let shown = json!({"project": project, "name": name, "queue": workflow.queue, "operation": workflow.operation});
+            let output = if args.output.output == Output::Table { Output::Yaml } else { args.output.output };
+            show::one(output, &shown, name.map_or("-", String::as_str), &[])?;
+            if let Some(why) = &workflow.unrunnable {
+                note(&format!("it cannot run here: {}", show::plain(why)));
+            }
+            Ok(Exit::Fine)
+        }
+        Err(problems) => {
+            out(&render(Format::Text, &problems, &Sources::of(&files), show::report_colour()))?;
+            Ok(Exit::Invalid)
+        }
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| "polyaxonfile.yaml".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn params_are_yaml() {
+        let value = |text: &str| param(text).unwrap().1;
+        assert_eq!(value("lr=0.1"), json!(0.1));
+        assert_eq!(value("lr=\"0.1\""), json!("0.1"));
+        assert_eq!(value("layers=[1, 2]"), json!([1, 2]));
+        assert_eq!(value("on=true"), json!(true));
+        assert_eq!(value("text=a=b"), json!("a=b"));
+        assert_eq!(value("odd=@x"), json!("@x"));
+        assert_eq!(value("none="), Value::Null);
+        assert!(param("lr").is_err() && param("=1").is_err());
+    }
+
+    #[test]
+    fn a_workflow_is_named_with_its_project() {
+        let vision = ProjectName::parse("vision").unwrap();
+        let name = |text: &str, project| match what(text, project) {
+            Ok(What::Workflow(name)) => Some(name.to_string()),
+            _ => None,
+        };
+        assert_eq!(name("vision/train", None).as_deref(), Some("vision/train"));
+        assert_eq!(name("train", Some(&vision)).as_deref(), Some("vision/train"));
+        assert_eq!(name("train", None), None);
+        assert_eq!(name("nlp/train", Some(&vision)), None);
+        assert!(matches!(what("missing.yaml", None), Ok(What::File(_))));
+    }
+}

@@ -1,0 +1,85 @@
+//! `up`: everything on this machine, with a live view.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::serve::{ListenArgs, stop_signal, with_server};
+use super::{Exit, Result, live};
+use crate::control::{ControlPlane, POLL_INTERVAL, Settings, SourceSetting};
+use crate::domain::dispatch::history::RunFilter;
+use crate::domain::dispatch::status::Status;
+use crate::domain::spec::FirstSync;
+
+/// What to run.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// The folder of specs
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// Where everything is kept; DIR/.tidegate when absent
+    #[arg(long, env = "TIDEGATE_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// End when all runs have ended, with 2 when one did not succeed and 3 when a file has errors
+    #[arg(long)]
+    once: bool,
+    #[command(flatten)]
+    listen: ListenArgs,
+}
+
+/// Follows the folder and shows what happens, until it is told to stop.
+pub fn run(args: UpArgs) -> Result {
+    let dir = args.dir.canonicalize().with_context(|| format!("cannot find {}", args.dir.display()))?;
+    let settings = Settings {
+        data_dir: args.data_dir.unwrap_or_else(|| dir.join(".tidegate")),
+        source: SourceSetting::Worktree(dir),
+        program: std::env::current_exe().context("cannot find this program")?,
+        first_sync: Some(FirstSync::Start),
+        poll: POLL_INTERVAL,
+    };
+    let (ended, stop) = tokio::sync::oneshot::channel::<()>();
+    let stopped = Arc::new(AtomicBool::new(false));
+    let told = stopped.clone();
+    let until = async move {
+        tokio::select! {
+            () = stop_signal() => {}
+            _ = stop => {}
+        }
+        told.store(true, Ordering::Relaxed);
+    };
+    let view = |control: &ControlPlane| {
+        let done = || stopped.load(Ordering::Relaxed) || args.once && all_ended(control);
+        live::watch(control.engine(), || headline(control), done)?;
+        drop(ended);
+        if args.once { outcome(control) } else { Ok(Exit::Fine) }
+    };
+    with_server(settings, &args.listen, view, until)
+}
+
+fn headline(control: &ControlPlane) -> String {
+    let status = control.sync_status();
+    match status.error {
+        Some(error) => format!("{}: {error}", status.source),
+        None => format!("{}: {}", status.source, status.summary),
+    }
+}
+
+/// Whether the first sync is over and nothing runs or waits.
+fn all_ended(control: &ControlPlane) -> bool {
+    let status = control.sync_status();
+    let synced = status.applied.is_some() || status.error.is_some();
+    synced && control.engine().read(|state| state.runs().next().is_none())
+}
+
+fn outcome(control: &ControlPlane) -> Result {
+    let statuses = vec![Status::Failed, Status::UpstreamFailed, Status::Stopped];
+    let unlucky = control.engine().history().count(&RunFilter { statuses, ..RunFilter::default() })?;
+    Ok(match () {
+        () if control.sync_status().errors > 0 => Exit::Invalid,
+        () if unlucky > 0 => Exit::Changes,
+        () => Exit::Fine,
+    })
+}

@@ -1,0 +1,139 @@
+//! A YAML document as values with places.
+//!
+//! It is a JSON value and, beside it, a mark for every node in the order of the text; a place is found by walking both,
+//! so that a sound document pays for its places only seven numbers a node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use granit_parser::Span;
+use serde_json::Value;
+
+use crate::domain::diagnostic::Place;
+
+/// One YAML document.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// The file it stands in.
+    pub file: Arc<str>,
+    /// Which document of the file, from 0.
+    pub index: usize,
+    /// What it says.
+    pub value: Value,
+    /// Whether the parser found no error in it.
+    pub sound: bool,
+    /// A mark for every node of `value`, parents first.
+    pub(super) marks: Vec<Mark>,
+}
+
+/// Where a node stands; lines and columns from 1, 0 when it has no key.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Mark {
+    pub value: Position,
+    pub key: Position,
+    /// How many marks the node and everything below it has.
+    pub size: u32,
+}
+
+/// A line, and the columns of the first character and behind the last.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Position {
+    line: u32,
+    column: u32,
+    end: u32,
+}
+
+impl Position {
+    pub fn of(span: &Span) -> Self {
+        let column = number(span.start.col()) + 1;
+        let end = if span.end.line() == span.start.line() { number(span.end.col()) + 1 } else { column };
+        Self { line: number(span.start.line()), column, end }
+    }
+
+    pub fn place(self, file: &Arc<str>) -> Place {
+        Place { file: Arc::clone(file), line: self.line, column: self.column, end_column: self.end }
+    }
+}
+
+/// A count as a line or column; nothing that large is ever read.
+pub(super) fn number(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+impl Document {
+    /// The place of the value under a JSON pointer, or of the nearest thing around it that exists.
+    pub fn place(&self, pointer: &str) -> Place {
+        self.mark(pointer).value.place(&self.file)
+    }
+
+    /// The place of the key under a JSON pointer; of the value where there is no key (in a list).
+    pub fn key_place(&self, pointer: &str) -> Place {
+        let mark = self.mark(pointer);
+        if mark.key.line == 0 { mark.value } else { mark.key }.place(&self.file)
+    }
+
+    /// The places of all values down to a depth, by JSON pointer.
+    pub fn fields(&self, depth: usize) -> BTreeMap<String, Place> {
+        let mut found = BTreeMap::new();
+        self.collect(&self.value, 0, &mut String::new(), depth, &mut found);
+        found
+    }
+
+    /// Renames a key; the order of keys stays, so that the places stay right.
+    pub(super) fn rename_key(&mut self, parent: &str, from: &str, to: &str) {
+        if let Some(Value::Object(map)) = self.value.pointer_mut(parent) {
+            let renamed = std::mem::take(map).into_iter();
+            *map =
+                renamed.map(|(key, value)| if key == from { (to.to_owned(), value) } else { (key, value) }).collect();
+        }
+    }
+
+    fn mark(&self, pointer: &str) -> Mark {
+        let (mut at, mut value) = (0, &self.value);
+        for token in pointer.split('/').skip(1) {
+            let child = match value {
+                Value::Object(map) => {
+                    let key = token.replace("~1", "/").replace("~0", "~");
+                    map.iter().enumerate().find(|(_, (k, _))| **k == key).map(|(i, (_, v))| (i, v))
+                }
+                Value::Array(list) => token.parse().ok().and_then(|i: usize| list.get(i).map(|v| (i, v))),
+                _ => None,
+            };
+            let Some((index, next)) = child else { break };
+            at += 1;
+            for _ in 0..index {
+                at += self.marks[at].size as usize;
+            }
+            value = next;
+        }
+        self.marks[at]
+    }
+
+    fn collect(&self, value: &Value, at: usize, path: &mut String, depth: usize, found: &mut BTreeMap<String, Place>) {
+        if depth == 0 {
+            return;
+        }
+        let mut child = at + 1;
+        let mut add = |key: &str, value: &Value, path: &mut String, found: &mut BTreeMap<String, Place>| {
+            let before = path.len();
+            path.push('/');
+            path.push_str(&escape_token(key));
+            found.insert(path.clone(), self.marks[child].value.place(&self.file));
+            self.collect(value, child, path, depth - 1, found);
+            path.truncate(before);
+            child += self.marks[child].size as usize;
+        };
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| add(key, value, path, found)),
+            Value::Array(list) => {
+                list.iter().enumerate().for_each(|(i, value)| add(&i.to_string(), value, path, found));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Escapes a key for a JSON pointer.
+pub(super) fn escape_token(key: &str) -> std::borrow::Cow<'_, str> {
+    if key.contains(['~', '/']) { key.replace('~', "~0").replace('/', "~1").into() } else { key.into() }
+}

@@ -1,0 +1,173 @@
+//! What a workflow asks of the dispatcher: a queue that its project may use, and resources.
+
+use std::collections::BTreeMap;
+
+use globset::GlobSet;
+use serde_json::Value;
+
+use super::merged::Merged;
+use super::{Draft, Resolving};
+use crate::domain::compile::checks::{find_queue, near};
+use crate::domain::compile::load::Source;
+use crate::domain::compile::text::shown;
+use crate::domain::compile::value::is_template;
+use crate::domain::compile::{codes, violation};
+use crate::domain::diagnostic::{Diagnostic, Place};
+use crate::domain::ids::QueueName;
+use crate::domain::quantity::{COST, Quantity, Resources};
+
+impl<'d> Resolving<'_, 'd> {
+    pub(super) fn queue(&mut self, draft: &Draft<'d>, merged: &Merged<'d>) -> Option<QueueName> {
+        let written = self.context.written;
+        let policy = self.context.policy;
+        let own = draft.source.document.value.get("queue").and_then(Value::as_str).filter(|_| !draft.bare);
+        let merged_queue = merged.whole.get("queue").and_then(Value::as_str);
+        let (text, place) = match (own, merged_queue) {
+            (Some(own), _) => (own, draft.source.place("/queue")),
+            (None, Some(text)) => {
+                let says = |source: &Source<'_>| {
+                    source.map().and_then(|map| map.get("queue")).and_then(Value::as_str) == Some(text)
+                };
+                let place = if says(&merged.component_at) && !says(&merged.at) {
+                    merged.component_at.place("/queue")
+                } else {
+                    merged.at.place("/queue")
+                };
+                (text, place)
+            }
+            (None, None) => {
+                let project =
+                    policy.projects.get(&draft.name.project).and_then(|project| project.item.default_queue.clone());
+                let only = || match policy.agents.iter().next() {
+                    Some((name, agent)) if policy.agents.len() == 1 => {
+                        Some(QueueName { agent: name.clone(), queue: agent.item.default_queue.clone() })
+                    }
+                    _ => None,
+                };
+                let chosen = project.or_else(|| policy.organization.item.default_queue.clone()).or_else(only);
+                if chosen.is_none() {
+                    let help = "write `queue: agent/queue`, or a `defaultQueue` for the project or the organization";
+                    self.error(codes::NO_QUEUE, merged.at.place(""), "nothing says which queue this goes to", help);
+                }
+                return chosen.filter(|queue| self.allowed(queue, &merged.at.place("")));
+            }
+        };
+        if is_template(&Value::from(text)) {
+            let help = "write the queue itself: runs are ordered before their templates are filled in";
+            self.error(codes::UNKNOWN_QUEUE, place, format!("`{}` is not a queue", shown(text)), help);
+            return None;
+        }
+        match find_queue(written, text, &place) {
+            Ok(queue) => Some(queue).filter(|queue| self.allowed(queue, &place)),
+            Err(problem) => {
+                self.problems.push(*problem);
+                None
+            }
+        }
+    }
+
+    /// Whether the project may use a queue; says so when not.
+    pub(super) fn allowed(&mut self, queue: &QueueName, place: &Place) -> bool {
+        let policy = self.context.policy;
+        let Some(project) = policy.projects.get(&self.name.project) else { return true };
+        let Some(globs) = &project.item.queues else { return true };
+        let mut set = GlobSet::builder();
+        for text in globs {
+            if let Ok(glob) = globset::GlobBuilder::new(text).literal_separator(true).build() {
+                set.add(glob);
+            }
+        }
+        let Ok(set) = set.build() else { return true };
+        if set.is_match(queue.to_string()) {
+            return true;
+        }
+        let names: Vec<String> =
+            policy.queues.keys().map(ToString::to_string).filter(|name| set.is_match(name)).collect();
+        let message = format!("the project `{}` may not use the queue `{queue}`", self.name.project);
+        let help = match names.len() {
+            0 => format!("`queues` of the project allows {}, and no queue is like that", globs.join(", ")),
+            _ => near(&queue.to_string(), names.iter().map(String::as_str), "queues that it may use"),
+        };
+        let mut problem = Diagnostic::error(codes::QUEUE_NOT_ALLOWED, place.clone(), message).help(help);
+        if let Some(where_) = project.fields.get("/queues") {
+            problem = problem.see(where_.clone(), "what the project may use");
+        }
+        self.problems.push(problem);
+        false
+    }
+
+    /// What one attempt asks for: requests of all containers, limits where there is no request, and the cost.
+    pub(super) fn request(&mut self, merged: &Merged<'d>, run: &Value) -> Option<Resources> {
+        let mut request = Resources::default();
+        let replicas = run.get("replicas").and_then(Value::as_u64).unwrap_or(1);
+        let containers =
+            run.get("container").into_iter().chain(run.get("sidecars").and_then(Value::as_array).into_iter().flatten());
+        let mut sound = true;
+        for resources in containers.filter_map(|container| container.get("resources")) {
+            let mut asked: BTreeMap<&str, &Value> = BTreeMap::new();
+            for section in ["limits", "requests"] {
+                let amounts = resources.get(section).and_then(Value::as_object);
+                asked.extend(amounts.into_iter().flatten().map(|(name, amount)| (name.as_str(), amount)));
+            }
+            for (name, amount) in asked {
+                match quantity(amount) {
+                    Ok(amount) => request.add(name, amount.times(replicas)),
+                    Err(why) => {
+                        let place = merged.component_at.place("/run/container/resources");
+                        self.error(codes::BAD_QUANTITY, place, format!("{}: {why}", shown(name)), "");
+                        sound = false;
+                    }
+                }
+            }
+        }
+        if let Some(cost) = merged.whole.get("cost").filter(|cost| !cost.is_null() && !cost.is_boolean()) {
+            match quantity(cost) {
+                Ok(cost) => request.add(COST, cost),
+                Err(why) => {
+                    self.error(
+                        codes::BAD_QUANTITY,
+                        merged.at.place("/cost"),
+                        format!("cost: {why}"),
+                        "write a number that is not negative",
+                    );
+                    sound = false;
+                }
+            }
+        }
+        sound.then(|| request.canonical())
+    }
+
+    /// Warns when the request is larger than what its queue or agent can ever give.
+    pub(super) fn fits(&mut self, queue: &QueueName, request: &Resources, merged: &Merged<'d>) {
+        let policy = self.context.policy;
+        let quota =
+            policy.queues.get(queue).map(|item| (format!("the quota of the queue `{queue}`"), &item.item.quota));
+        let capacity = policy
+            .agents
+            .get(&queue.agent)
+            .map(|item| (format!("the capacity of the agent `{}`", queue.agent), &item.item.capacity));
+        for (what, limits) in quota.into_iter().chain(capacity) {
+            for (name, asked) in &request.0 {
+                if let Some(limit) = limits.0.get(name).filter(|limit| asked > limit) {
+                    let place = merged.component_at.place("/run/container/resources");
+                    let message = format!(
+                        "this asks for {asked} of `{}`, and {what} is {limit}: it would wait for ever",
+                        shown(name)
+                    );
+                    self.problems.push(
+                        Diagnostic::warning(codes::NEVER_FITS, place, message)
+                            .help("ask for less, or choose another queue"),
+                    );
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn quantity(value: &Value) -> Result<Quantity, String> {
+    match value {
+        Value::String(text) => Quantity::parse(text.trim()),
+        Value::Number(number) => Quantity::parse(&number.to_string()),
+        other => Err(format!("{} is not a quantity", violation::quoted(other))),
+    }
+}

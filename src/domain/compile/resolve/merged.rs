@@ -1,0 +1,141 @@
+//! Presets, operation and component merged into one, in the order of the reference (§1.9).
+
+use serde_json::{Map, Value, json};
+
+use super::{Resolving, words};
+use crate::domain::compile::checks::unknown_preset;
+use crate::domain::compile::load::Source;
+use crate::domain::compile::merge::{merge, strategy_of};
+use crate::domain::compile::schema::Shape;
+use crate::domain::compile::{codes, violation};
+use crate::domain::spec::PatchStrategy;
+
+/// Fields of an operation that a component does not take over.
+const OPERATION_ONLY: [&str; 13] = [
+    "version",
+    "kind",
+    "component",
+    "hubRef",
+    "pathRef",
+    "urlRef",
+    "dagRef",
+    "params",
+    "runPatch",
+    "patchStrategy",
+    "isPreset",
+    "template",
+    "presets",
+];
+
+/// An operation with its references and presets worked in.
+pub(super) struct Merged<'d> {
+    /// The operation's own fields.
+    pub(super) operation: Map<String, Value>,
+    /// Where the operation stands.
+    pub(super) at: Source<'d>,
+    /// The component with the operation merged over it.
+    pub(super) whole: Map<String, Value>,
+    /// The component as declared.
+    pub(super) component: Map<String, Value>,
+    /// Where the component stands.
+    pub(super) component_at: Source<'d>,
+}
+
+impl<'d> Resolving<'_, 'd> {
+    /// Merges presets, operation and component, in the order of the reference.
+    pub(super) fn merged(
+        &mut self,
+        mut operation: Map<String, Value>,
+        at: Source<'d>,
+        component: Map<String, Value>,
+        component_at: Source<'d>,
+    ) -> Option<Merged<'d>> {
+        let mut whole = component.clone();
+        for preset in self.presets(component.get("presets"), &component_at.at("/presets"))? {
+            over(&mut whole, preset, strategy_of(preset, PatchStrategy::PostMerge));
+        }
+        for preset in self.presets(operation.get("presets"), &at.at("/presets"))? {
+            merge(&mut operation, &content(preset), strategy_of(preset, PatchStrategy::PostMerge));
+        }
+        // Defaults lie under the operation: it keeps what it says itself.
+        let project = self.context.policy.projects.get(&self.name.project);
+        let defaults = [
+            project.and_then(|project| project.item.default_preset.as_deref()),
+            self.context.policy.organization.item.default_preset.as_deref(),
+        ];
+        for name in defaults.into_iter().flatten() {
+            if let Some(preset) = self.preset(name) {
+                merge(&mut operation, &content(preset), strategy_of(preset, PatchStrategy::PreMerge));
+            }
+        }
+        let strategy = strategy_of(&operation, PatchStrategy::PostMerge);
+        over(&mut whole, &operation, strategy);
+        Some(Merged { operation, at, whole, component, component_at })
+    }
+
+    pub(super) fn preset(&self, name: &str) -> Option<&'d Map<String, Value>> {
+        let document = self.context.written.presets.iter().find(|(known, _)| known == name)?.1;
+        document.value.as_object()
+    }
+
+    pub(super) fn presets(&mut self, names: Option<&Value>, at: &Source<'d>) -> Option<Vec<&'d Map<String, Value>>> {
+        let mut found = Vec::new();
+        let mut sound = true;
+        for name in names.map(words).unwrap_or_default() {
+            match self.preset(&name) {
+                Some(preset) => found.push(preset),
+                None => {
+                    let names = self.context.written.presets.iter().map(|(name, _)| name.as_str());
+                    self.problems.push(unknown_preset(&name, names, at.place("")));
+                    sound = false;
+                }
+            }
+        }
+        sound.then_some(found)
+    }
+
+    /// The `run` section with all patches; a patch must leave it valid.
+    pub(super) fn patched_run(&mut self, merged: &Merged<'d>) -> Value {
+        let run = merged.whole.get("run").cloned().unwrap_or_default();
+        if Some(&run) != merged.component.get("run") {
+            for why in violation::sentences(&run, Shape::Run) {
+                let place = if merged.operation.contains_key("runPatch") {
+                    merged.at.place("/runPatch")
+                } else {
+                    merged.component_at.place("/presets")
+                };
+                self.error(codes::BAD_PATCH, place, format!("the patch does not fit: {why}"), "");
+            }
+        }
+        run
+    }
+}
+
+/// Merges the fields of an operation over those of a component, its `runPatch` over `run`.
+pub(super) fn over(whole: &mut Map<String, Value>, operation: &Map<String, Value>, strategy: PatchStrategy) {
+    let fields: Map<String, Value> = content(operation)
+        .into_iter()
+        .filter(|(key, _)| !OPERATION_ONLY.contains(&key.as_str()))
+        .chain(operation.get("name").map(|name| ("name".to_owned(), name.clone())))
+        .collect();
+    merge(whole, &fields, strategy);
+    if let (Some(Value::Object(run)), Some(patch)) =
+        (whole.get_mut("run"), operation.get("runPatch").and_then(Value::as_object))
+    {
+        merge(run, patch, strategy);
+    }
+}
+
+/// What a preset brings: not its own name and kind. `tags` written as one text become a list, so that they merge.
+pub(super) fn content(preset: &Map<String, Value>) -> Map<String, Value> {
+    preset
+        .iter()
+        .filter(|(key, _)| {
+            !["version", "kind", "isPreset", "patchStrategy", "name", "description"].contains(&key.as_str())
+        })
+        .map(|(key, value)| {
+            let value = if key == "tags" && value.is_string() { json!(words(value)) } else { value.clone() };
+            (key.clone(), value)
+        })
+        .collect()
+}

@@ -1,0 +1,360 @@
+//! Workflows: references followed, presets and patches merged, params bound, a queue chosen, digests taken.
+
+mod demand;
+mod follow;
+mod merged;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use globset::GlobSet;
+use serde_json::{Map, Value, json};
+
+use crate::domain::catalog::{CompiledOperation, PushTrigger, ResolvedWorkflow, SupersedePolicy};
+use crate::domain::compile::checks::{self, glob, time};
+use crate::domain::compile::codes;
+use crate::domain::compile::digest::digest;
+use crate::domain::compile::inputs::{Bound, bind, check_declarations};
+use crate::domain::compile::load::{Loaded, Room, Source};
+use crate::domain::compile::policy::{Policy, Written};
+use crate::domain::compile::schema::Shape;
+use crate::domain::compile::text::shown;
+use crate::domain::compile::value::{flag, is_template};
+use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::domain::files::TreePath;
+use crate::domain::ids::{Digest, Name, WorkflowName};
+use crate::domain::spec::{Fires, Kind, Schedule, TriggerSpec, Workflow};
+use crate::domain::time::Span;
+pub(in crate::domain::compile) use follow::reference_problems;
+use merged::Merged;
+
+/// Fields that only people read, that say when to start, or that have been worked in already: no part of the meaning.
+const MEANINGLESS: [&str; 10] =
+    ["name", "description", "tags", "schedule", "inputs", "outputs", "run", "queue", "version", "kind"];
+/// Sections that are understood but cannot be run by this version.
+const LATER: [&str; 6] = ["matrix", "joins", "events", "hooks", "build", "conditions"];
+
+/// A component's project (`None`: the organization) and name.
+type ComponentName = (Option<String>, String);
+/// The components that can be named; `None` for one with errors.
+type Components<'d> = BTreeMap<ComponentName, Option<Source<'d>>>;
+
+/// What workflows are resolved against.
+pub(in crate::domain::compile) struct Context<'d> {
+    pub files: &'d BTreeMap<String, Arc<Loaded>>,
+    pub written: &'d Written<'d>,
+    pub policy: &'d Policy,
+    pub tree: &'d [TreePath],
+    /// The components that can be named.
+    pub components: Components<'d>,
+}
+
+/// Finds the components that can be named, and checks each once.
+pub(in crate::domain::compile) fn components<'d>(
+    files: &'d BTreeMap<String, Arc<Loaded>>,
+    problems: &mut Diagnostics,
+) -> Components<'d> {
+    let mut found: BTreeMap<ComponentName, Vec<(bool, Source<'d>)>> = BTreeMap::new();
+    for (path, loaded) in files {
+        for spec in loaded.specs.iter().filter(|spec| spec.shape == Some(Shape::Document(Kind::Component))) {
+            let source = Source::whole(&spec.document);
+            let mut own = Diagnostics::default();
+            if let Some(map) = source.map().filter(|_| spec.sound) {
+                check_declarations(map, &source, &mut own);
+            }
+            let sound = spec.sound && own.errors() == 0;
+            problems.extend(own);
+            if loaded.folder.room == Room::Components {
+                let name = name_of(&spec.document.value).unwrap_or(stem(path)).to_owned();
+                found.entry((loaded.folder.project.clone(), name)).or_default().push((sound, source));
+            }
+        }
+    }
+    let names = found.iter().flat_map(|((project, name), sources)| {
+        let full = project.as_ref().map_or(name.clone(), |project| format!("{project}/{name}"));
+        sources.iter().map(move |(_, source)| (full.clone(), source.document))
+    });
+    checks::once("component", names, problems);
+    let sound = |sources: Vec<(bool, Source<'d>)>| match &sources[..] {
+        [(true, only)] => Some(only.clone()),
+        _ => None,
+    };
+    found.into_iter().map(|(key, sources)| (key, sound(sources))).collect()
+}
+
+/// A workflow as it is written: a document of kind workflow, or a bare polyaxonfile.
+pub(in crate::domain::compile) struct Draft<'d> {
+    pub name: WorkflowName,
+    pub source: Source<'d>,
+    pub path: &'d str,
+    pub bare: bool,
+}
+
+/// Everything that one workflow gathers while it is resolved.
+struct Resolving<'c, 'd> {
+    context: &'c Context<'d>,
+    name: &'c WorkflowName,
+    problems: Diagnostics,
+}
+
+/// Resolves a workflow; `None` when it has errors.
+pub(in crate::domain::compile) fn resolve(
+    context: &Context<'_>,
+    draft: &Draft<'_>,
+    problems: &mut Diagnostics,
+) -> Option<ResolvedWorkflow> {
+    let mut resolving = Resolving { context, name: &draft.name, problems: Diagnostics::default() };
+    let resolved = resolving.workflow(draft);
+    let found = resolving.problems;
+    let sound = found.errors() == 0;
+    let object = format!("workflow {}", draft.name);
+    for problem in found.iter() {
+        problems.push(checks::about(problem.clone(), object.clone()));
+    }
+    resolved.filter(|_| sound)
+}
+
+impl<'d> Resolving<'_, 'd> {
+    fn workflow(&mut self, draft: &Draft<'d>) -> Option<ResolvedWorkflow> {
+        let workflow = if draft.bare { None } else { self.typed(&draft.source) };
+        if !draft.bare && workflow.is_none() {
+            return None;
+        }
+        let merged = if draft.bare {
+            self.bare(&draft.source, draft.path)?
+        } else {
+            self.operation(draft.source.at("/operation"), draft.path)?
+        };
+        let before = self.problems.errors();
+        self.reference_rule(&merged);
+        let bound = bind(&merged.operation, &merged.at, &merged.component, &mut self.problems);
+        let run = self.patched_run(&merged);
+        let queue = self.queue(draft, &merged);
+        let unrunnable = self.unrunnable(&merged, &bound, &run);
+        let (push, schedules) = self.triggers(draft, workflow.as_ref(), &merged);
+        let inputs_digest = self.inputs_digest(draft, push.as_ref());
+        let request = self.request(&merged, &run);
+        let (Some(queue), Some(request), true) = (queue, request, self.problems.errors() == before) else {
+            return None;
+        };
+        self.fits(&queue, &request, &merged);
+        let whole = &merged.whole;
+        let seconds = |pointer: &str| {
+            let value = whole.get("termination").and_then(|termination| termination.get(pointer));
+            value.and_then(Value::as_u64)
+        };
+        let meaning: Map<String, Value> = whole
+            .iter()
+            .filter(|(key, value)| !MEANINGLESS.contains(&key.as_str()) && !value.is_null())
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let spec_digest = digest(&json!({
+            "queue": queue.to_string(), "inputs": bound.inputs, "toEnv": bound.to_env, "asArg": bound.as_arg,
+            "run": run, "operation": meaning,
+        }));
+        let trigger_digest = digest(&json!({ "push": push, "schedules": schedules }));
+        let tags = whole.get("tags").map(words).unwrap_or_default();
+        let supersede = workflow.as_ref().and_then(|workflow| workflow.supersede.as_ref()).map(|supersede| {
+            let group = supersede.group.as_deref().unwrap_or("{{project}}/{{name}}");
+            SupersedePolicy {
+                group: fill(group, &draft.name),
+                limit: supersede.limit.unwrap_or(1),
+                when_busy: supersede.when_busy,
+            }
+        });
+        Some(ResolvedWorkflow {
+            queue,
+            operation: CompiledOperation {
+                name: whole.get("name").and_then(Value::as_str).map(str::to_owned),
+                tags,
+                inputs: bound.inputs,
+                to_env: bound.to_env,
+                as_arg: bound.as_arg,
+                run,
+                request,
+                max_retries: seconds("maxRetries").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+                timeout: seconds("timeout").map(Span::seconds),
+                ttl: seconds("ttl").map(Span::seconds),
+                needs_approval: whole.get("isApproved").and_then(flag) == Some(false),
+            },
+            push,
+            schedules,
+            supersede,
+            on_remove: workflow.as_ref().map(|workflow| workflow.on_remove).unwrap_or_default(),
+            previous_name: workflow.and_then(|workflow| workflow.previous_name),
+            unrunnable,
+            spec_digest,
+            trigger_digest,
+            inputs_digest,
+        })
+    }
+
+    fn error(
+        &mut self,
+        code: crate::domain::diagnostic::Code,
+        place: Place,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.problems.push(Diagnostic::error(code, place, message).help(help));
+    }
+
+    fn typed(&mut self, source: &Source<'d>) -> Option<Workflow> {
+        use serde::Deserialize;
+        match Workflow::deserialize(&source.document.value) {
+            Ok(workflow) => Some(workflow),
+            Err(why) => {
+                self.error(codes::NOT_VALID, source.place(""), shown(&why.to_string()), "");
+                None
+            }
+        }
+    }
+
+    fn unrunnable(&mut self, merged: &Merged<'d>, bound: &Bound, run: &Value) -> Option<String> {
+        let set =
+            |key: &&&str| merged.whole.get(**key).is_some_and(|section| !section.is_null() && *section != json!([]));
+        let mut reason = None;
+        let kind = run.get("kind").and_then(Value::as_str).unwrap_or_default();
+        if kind != "job" {
+            reason = Some((
+                format!("run kind `{kind}` is recognised but cannot run yet"),
+                merged.component_at.place("/run/kind"),
+            ));
+        } else if let Some(section) = LATER.iter().find(set) {
+            let source = if merged.at.map().is_some_and(|map| map.contains_key(*section)) {
+                &merged.at
+            } else {
+                &merged.component_at
+            };
+            reason = Some((
+                format!("`{section}` is recognised but cannot run yet"),
+                source.key_place(&checks::field(section)),
+            ));
+        } else if bound.from_runs {
+            reason = Some((
+                "params from other runs are recognised but cannot run yet".to_owned(),
+                merged.at.place("/params"),
+            ));
+        }
+        let (reason, place) = reason?;
+        let problem = Diagnostic::warning(codes::NOT_YET, place, reason.clone());
+        self.problems.push(problem.help("the workflow is declared and starts nothing"));
+        Some(reason)
+    }
+
+    fn triggers(
+        &mut self,
+        draft: &Draft<'d>,
+        workflow: Option<&Workflow>,
+        merged: &Merged<'d>,
+    ) -> (Option<PushTrigger>, Vec<Schedule>) {
+        let template =
+            merged.whole.get("template").or(merged.operation.get("template")).or(merged.component.get("template"));
+        let is_form = template.and_then(|template| template.get("enabled")).and_then(flag) == Some(true);
+        let document = draft.source.document;
+        let mut push = (!is_form).then(|| PushTrigger { paths: Vec::new(), fires: Fires::OnChange });
+        let mut schedules = Vec::new();
+        if let Some(triggers) = workflow.and_then(|workflow| workflow.triggers.as_ref()) {
+            push = None;
+            for (i, trigger) in triggers.iter().enumerate() {
+                match trigger {
+                    TriggerSpec::Push(written) => {
+                        let entry = push.get_or_insert(PushTrigger { paths: Vec::new(), fires: written.fires });
+                        entry.paths.extend(written.paths.iter().cloned());
+                    }
+                    TriggerSpec::Schedule(schedule) => {
+                        let pointer = format!("/triggers/{i}/schedule");
+                        let entry = json!({ "cron": schedule.cron, "timeZone": schedule.time_zone });
+                        time(document, &pointer, &entry, &mut self.problems);
+                        self.no_schedules_yet(document.key_place(&pointer));
+                        schedules.push(schedule.clone());
+                    }
+                    TriggerSpec::Dispatch(_) => {}
+                }
+            }
+        }
+        if let Some(schedule) = merged.operation.get("schedule").filter(|schedule| !schedule.is_null()) {
+            let place = merged.at.key_place("/schedule");
+            match schedule.get("cron").and_then(Value::as_str) {
+                Some(cron) if !is_template(&Value::from(cron)) => {
+                    time(merged.at.document, &format!("{}/schedule", merged.at.base), schedule, &mut self.problems);
+                    schedules.push(Schedule { cron: cron.to_owned(), time_zone: None, catchup: Default::default() });
+                }
+                _ => {
+                    if schedule.get("frequency").and_then(Value::as_f64).is_some_and(|seconds| seconds <= 0.0) {
+                        let place = merged.at.place("/schedule/frequency");
+                        self.error(codes::BAD_SCHEDULE, place, "a frequency is longer than nothing", "");
+                    }
+                }
+            }
+            self.no_schedules_yet(place);
+        }
+        (push, schedules)
+    }
+
+    fn no_schedules_yet(&mut self, place: Place) {
+        let problem = Diagnostic::warning(codes::NO_SCHEDULES_YET, place, "schedules are kept, but do not fire yet");
+        self.problems.push(problem);
+    }
+
+    /// The digest of the files that the push trigger watches.
+    fn inputs_digest(&mut self, draft: &Draft<'d>, push: Option<&PushTrigger>) -> Digest {
+        if push.is_none_or(|push| push.paths.is_empty()) {
+            return Digest::of(b"");
+        }
+        let mut set = GlobSet::builder();
+        let triggers = draft.source.document.value.get("triggers").and_then(Value::as_array);
+        for (i, trigger) in triggers.into_iter().flatten().enumerate() {
+            let paths = trigger.pointer("/push/paths").and_then(Value::as_array);
+            for (j, text) in paths.into_iter().flatten().enumerate() {
+                let place = draft.source.place(&format!("/triggers/{i}/push/paths/{j}"));
+                if let Some(glob) = text.as_str().and_then(|text| glob(text, &place, &mut self.problems)) {
+                    set.add(glob);
+                }
+            }
+        }
+        let Ok(set) = set.build() else { return Digest::of(b"") };
+        let matched: BTreeSet<(&str, &str)> = self
+            .context
+            .tree
+            .iter()
+            .filter(|entry| set.is_match(&entry.path))
+            .map(|entry| (entry.path.as_str(), entry.id.as_str()))
+            .collect();
+        digest(&json!(matched))
+    }
+}
+
+/// A list of words, or a text with commas.
+fn words(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => {
+            text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+        }
+        Value::Array(list) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn name_of(value: &Value) -> Option<&str> {
+    value.get("name").and_then(Value::as_str)
+}
+
+/// The name of a file without folders and extension.
+pub(in crate::domain::compile) fn stem(path: &str) -> &str {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.rsplit_once('.').map_or(file, |(stem, _)| stem)
+}
+
+fn fill(group: &str, name: &WorkflowName) -> String {
+    let pairs = [("project", name.project.as_str()), ("name", name.workflow.as_str())];
+    pairs.iter().fold(group.to_owned(), |text, (key, value)| {
+        text.replace(&format!("{{{{{key}}}}}"), value).replace(&format!("{{{{ {key} }}}}"), value)
+    })
+}
+
+/// The name of a workflow from what a document or its file says.
+pub(in crate::domain::compile) fn identity(document: &Value, path: &str) -> Result<Name, String> {
+    let text = name_of(document).filter(|name| !name.contains("{{")).unwrap_or(stem(path));
+    Name::parse(text).map_err(|why| why.to_string())
+}

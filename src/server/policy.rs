@@ -1,0 +1,122 @@
+//! Queues and agents: their use, their lines, and changes of queues without a commit.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Api;
+use super::error::{ApiError, accepted};
+use super::extract::{Actor, Body, Params};
+use super::views::{AgentView, PlaceView, QueueChange, QueueView};
+use crate::domain::dispatch::State as Dispatch;
+use crate::domain::dispatch::command::Command;
+use crate::domain::dispatch::history::MAX_PAGE;
+use crate::domain::ids::{QueueName, RunId};
+
+/// Places of a line when nobody says how many.
+const PLACES: usize = 100;
+
+/// How much of a line.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LineQuery {
+    /// Most places; 100 when absent, at most 1000.
+    limit: Option<usize>,
+}
+
+pub(super) async fn queues(State(api): State<Api>) -> Json<Vec<QueueView>> {
+    Json(api.control.engine().read(|state| state.queues().map(Into::into).collect()))
+}
+
+pub(super) async fn queue(
+    State(api): State<Api>,
+    Path((agent, queue)): Path<(String, String)>,
+) -> Result<Json<QueueView>, ApiError> {
+    let name = queue_name(&agent, &queue)?;
+    api.queue_view(&name).map(Json)
+}
+
+pub(super) async fn change_queue(
+    State(api): State<Api>,
+    Path((agent, queue)): Path<(String, String)>,
+    Actor(by): Actor,
+    Body(change): Body<QueueChange>,
+) -> Result<Json<QueueView>, ApiError> {
+    if change == QueueChange::default() {
+        return Err(ApiError::bad_request("nothing to change: give `hold`, `concurrency` or `priority`"));
+    }
+    let name = queue_name(&agent, &queue)?;
+    let engine = api.control.engine();
+    let policy =
+        engine.read(|state| state.queues().find(|queue| *queue.name == name).map(|queue| queue.policy.clone()));
+    let mut policy = policy.ok_or_else(|| no_queue(&name))?;
+    policy.hold = change.hold.unwrap_or(policy.hold);
+    policy.concurrency = change.concurrency.unwrap_or(policy.concurrency);
+    policy.priority = change.priority.unwrap_or(policy.priority);
+    let command = Command::ChangeQueue { queue: name.clone(), policy: Box::new(policy), by };
+    accepted(engine.ask(command, Vec::new()).await?)?;
+    api.queue_view(&name).map(Json)
+}
+
+pub(super) async fn line(
+    State(api): State<Api>,
+    Path((agent, queue)): Path<(String, String)>,
+    Params(query): Params<LineQuery>,
+) -> Result<Json<Vec<PlaceView>>, ApiError> {
+    let name = queue_name(&agent, &queue)?;
+    let limit = query.limit.unwrap_or(PLACES).min(MAX_PAGE);
+    let first = |state: &Dispatch| -> Option<Vec<RunId>> {
+        state
+            .queues()
+            .any(|queue| *queue.name == name)
+            .then(|| state.line(&name).into_iter().take(limit).map(|run| run.id).collect())
+    };
+    let ids = api.control.engine().read(first).ok_or_else(|| no_queue(&name))?;
+    let rows =
+        api.history(move |history| ids.into_iter().map(|id| history.run(id)).collect::<Result<Vec<_>, _>>()).await?;
+    let place = |(index, row): (usize, crate::domain::dispatch::history::RunRow)| PlaceView {
+        position: index + 1,
+        uuid: row.id.to_string(),
+        name: row.name,
+        project: row.project.to_string(),
+        request: row.request,
+        created_at: row.created_at.to_string(),
+    };
+    Ok(Json(rows.into_iter().flatten().enumerate().map(place).collect()))
+}
+
+pub(super) async fn agents(State(api): State<Api>) -> Json<Vec<AgentView>> {
+    Json(api.control.engine().read(agent_views))
+}
+
+pub(super) async fn agent(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<AgentView>, ApiError> {
+    let found = api.control.engine().read(agent_views).into_iter().find(|agent| agent.name == name);
+    found.map(Json).ok_or_else(|| ApiError::not_found("there is no such agent"))
+}
+
+fn agent_views(state: &Dispatch) -> Vec<AgentView> {
+    let queued = |agent: &_| state.queues().filter(|queue| queue.name.agent == *agent).map(|queue| queue.queued).sum();
+    state
+        .agents()
+        .map(|agent| {
+            let waiting = queued(agent.name);
+            AgentView::of(agent, waiting)
+        })
+        .collect()
+}
+
+fn queue_name(agent: &str, queue: &str) -> Result<QueueName, ApiError> {
+    QueueName::parse(&format!("{agent}/{queue}")).map_err(|error| ApiError::bad_request(error.to_string()))
+}
+
+fn no_queue(name: &QueueName) -> ApiError {
+    ApiError::not_found(format!("there is no queue {name}"))
+}
+
+impl Api {
+    fn queue_view(&self, name: &QueueName) -> Result<QueueView, ApiError> {
+        let view = self.control.engine().read(|state| state.queues().find(|queue| queue.name == name).map(Into::into));
+        view.ok_or_else(|| no_queue(name))
+    }
+}

@@ -1,0 +1,8 @@
+//! Text → catalog or diagnostics, through the public door.
+
+mod digests;
+mod hostile;
+mod problems;
+mod repo;
+mod resolved;
+mod verbs;
