@@ -189,6 +189,9 @@ pub enum Again {
     Copy,
 }
 
+/// A run to submit, with the stored form of its operation unless the store has it.
+type Submission = (NewRun, Option<(Digest, Vec<u8>)>);
+
 /// The control plane; cheap to clone.
 #[derive(Clone)]
 pub struct ControlPlane(Arc<Inner>);
@@ -351,12 +354,7 @@ impl ControlPlane {
         }
     }
 
-    fn compiled(
-        &self,
-        id: RunId,
-        by: &str,
-        request: &StartRequest,
-    ) -> Result<(NewRun, Option<(Digest, Vec<u8>)>), ControlError> {
+    fn compiled(&self, id: RunId, by: &str, request: &StartRequest) -> Result<Submission, ControlError> {
         let applied = get(&self.0.shared.applied)
             .ok_or_else(|| ControlError::Conflict("nothing is applied yet: the first sync has not succeeded".into()))?;
         let asked = Request {
@@ -413,8 +411,9 @@ impl ControlPlane {
         how: Again,
         by: &str,
         request: &StartRequest,
-    ) -> Result<(NewRun, Option<(Digest, Vec<u8>)>), ControlError> {
-        let row = self.0.engine.history().run(of)?.ok_or_else(|| ControlError::NotFound(format!("there is no run {of}")))?;
+    ) -> Result<Submission, ControlError> {
+        let row =
+            self.0.engine.history().run(of)?.ok_or_else(|| ControlError::NotFound(format!("there is no run {of}")))?;
         if !request.params.is_empty() || !request.presets.is_empty() {
             return Err(ControlError::Conflict("a run that is run again keeps its params and presets".into()));
         }
@@ -428,7 +427,9 @@ impl ControlPlane {
             Again::Copy => Origin::Copy { of, user },
         };
         let queue = match &request.queue {
-            Some(queue) => crate::domain::ids::QueueName::parse(queue).map_err(|e| ControlError::Conflict(e.to_string()))?,
+            Some(queue) => {
+                crate::domain::ids::QueueName::parse(queue).map_err(|e| ControlError::Conflict(e.to_string()))?
+            }
             None => row.queue.clone(),
         };
         let circumstances = Circumstances {

@@ -77,9 +77,16 @@ impl Unstarted {
     }
 
     /// Starts the courier. `data_dir` holds a directory for each local agent, `program` is the binary to supervise with.
-    pub fn start(self, engine: Engine, data_dir: PathBuf, program: PathBuf, epoch: Epoch) -> std::thread::JoinHandle<()> {
+    pub fn start(
+        self,
+        engine: Engine,
+        data_dir: PathBuf,
+        program: PathBuf,
+        epoch: Epoch,
+    ) -> std::thread::JoinHandle<()> {
         let Self { effects, receive } = self;
-        let courier = Courier { engine, data_dir, program, epoch, effects, bodies: BTreeMap::new(), flying: BTreeMap::new() };
+        let courier =
+            Courier { engine, data_dir, program, epoch, effects, bodies: BTreeMap::new(), flying: BTreeMap::new() };
         std::thread::spawn(move || courier.run(&receive))
     }
 }
@@ -281,7 +288,8 @@ impl Courier {
                 "agent {agent} had taken it on and does not know it any more (its directory was removed or replaced); \
                  it may still run, so it is not tried again by itself: restart it when you know that it does not"
             );
-            let seen = Seen::Failed { cause: Cause::new(LOST, message), exit_code: None, outputs: serde_json::Map::new() };
+            let seen =
+                Seen::Failed { cause: Cause::new(LOST, message), exit_code: None, outputs: serde_json::Map::new() };
             self.engine.observe(vec![Observation { attempt, at: wall_clock(), seen }]);
         }
     }
@@ -340,10 +348,12 @@ impl Courier {
         if let Some(operation) = self.bodies.get(&digest) {
             return Ok(operation.clone());
         }
-        let missing = |why: String| Cause::new("InvalidOperation", format!("its stored operation cannot be read: {why}"));
+        let missing =
+            |why: String| Cause::new("InvalidOperation", format!("its stored operation cannot be read: {why}"));
         let bytes = self.engine.history().body(digest).map_err(|error| missing(error.to_string()))?;
         let bytes = bytes.ok_or_else(|| missing("it is not in the store".to_owned()))?;
-        let operation: CompiledOperation = serde_json::from_slice(&bytes).map_err(|error| missing(error.to_string()))?;
+        let operation: CompiledOperation =
+            serde_json::from_slice(&bytes).map_err(|error| missing(error.to_string()))?;
         if self.bodies.len() >= BODIES {
             self.bodies.pop_first();
         }

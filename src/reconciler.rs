@@ -368,7 +368,10 @@ impl Reconciler {
         let plan = self.plan(base.as_deref(), &wanted, exceptions, &diagnostics);
         let plan = match permission {
             Permission::Approved(digest) if plan.digest != digest => {
-                return Err(SyncError::Guard(format!("plan {} is no longer what would be done: look again", digest.short())));
+                return Err(SyncError::Guard(format!(
+                    "plan {} is no longer what would be done: look again",
+                    digest.short()
+                )));
             }
             Permission::Approved(_) => {
                 (exceptions.allow_starts, exceptions.allow_removals) = (Some(u32::MAX), Some(u32::MAX));

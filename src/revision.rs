@@ -10,7 +10,9 @@ use crate::domain::dispatch::event::{Cursor, OrganizationLimits, RevisionApplied
 use crate::domain::dispatch::history::{RunFilter, RunOrder};
 use crate::domain::dispatch::status::Status;
 use crate::domain::ids::{CommitId, QueueName, WorkflowName};
-use crate::domain::plan::{Admissions, Admitted, Live, LiveAgent, LiveOrganization, LiveQueue, LiveRun, Plan, WorkflowUse};
+use crate::domain::plan::{
+    Admissions, Admitted, Live, LiveAgent, LiveOrganization, LiveQueue, LiveRun, Plan, WorkflowUse,
+};
 use crate::engine::Engine;
 use crate::reconciler::Wanted;
 
@@ -59,7 +61,8 @@ pub fn revision(state: &State, wanted: &Wanted, plan: &Plan, policy: CommitId, n
             event.queues.insert(name.clone(), Some(queue.item.clone()));
             continue;
         }
-        let declared = |live: &crate::domain::dispatch::QueueView<'_>| live.declared.unwrap_or(live.policy) == &queue.item;
+        let declared =
+            |live: &crate::domain::dispatch::QueueView<'_>| live.declared.unwrap_or(live.policy) == &queue.item;
         if live_queues.get(name).is_none_or(|live| live.removed || !declared(live)) {
             event.queues.insert(name.clone(), Some(queue.item.clone()));
         }
@@ -142,27 +145,27 @@ fn add_waiting(engine: &Engine, live: &mut Live) {
         live.complete = false;
         return;
     };
-        for row in &rows {
-            let workflow = row.workflow.clone().map(|name| WorkflowName { project: row.project.clone(), workflow: name });
-            if let Some(name) = &workflow {
-                let uses: &mut WorkflowUse = live.workflows.entry(name.clone()).or_default();
-                if row.status.holds_slot() {
-                    uses.running += 1;
-                } else {
-                    uses.queued += 1;
-                }
-            }
-            if row.status == Status::Queued
-                && let Some(queue) = live.queues.get_mut(&row.queue)
-            {
-                queue.queued.push(LiveRun {
-                    run: row.id,
-                    name: row.name.clone(),
-                    workflow,
-                    project: row.project.clone(),
-                    request: row.request.clone(),
-                    created_at: row.created_at,
-                });
+    for row in &rows {
+        let workflow = row.workflow.clone().map(|name| WorkflowName { project: row.project.clone(), workflow: name });
+        if let Some(name) = &workflow {
+            let uses: &mut WorkflowUse = live.workflows.entry(name.clone()).or_default();
+            if row.status.holds_slot() {
+                uses.running += 1;
+            } else {
+                uses.queued += 1;
             }
         }
+        if row.status == Status::Queued
+            && let Some(queue) = live.queues.get_mut(&row.queue)
+        {
+            queue.queued.push(LiveRun {
+                run: row.id,
+                name: row.name.clone(),
+                workflow,
+                project: row.project.clone(),
+                request: row.request.clone(),
+                created_at: row.created_at,
+            });
+        }
+    }
 }

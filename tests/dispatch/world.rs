@@ -145,6 +145,7 @@ impl World {
     pub fn revision(&self) -> RevisionApplied {
         RevisionApplied {
             commit: CommitId::new(&format!("{:040}", self.log.len())),
+            policy: CommitId::new("policy"),
             subject: String::new(),
             plan: Digest::of(b""),
             organization: None,

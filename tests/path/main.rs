@@ -25,7 +25,7 @@ fn the_first_sync_starts_nothing_and_a_push_starts_one_run() {
     let server = site.start();
     server.until_seen(&first);
     assert_eq!(server.runs().len(), 0);
-    assert!(server.0.sync_status().summary.contains("adopted 5 workflows, 0 runs started"), "{:?}", server.0.sync_status());
+    server.until("it says so", |server| server.0.sync_status().summary.contains("adopted 5 workflows, 0 runs started"));
 
     site.workflow("new", "here/fast", "echo hello; echo '{\"loss\": 0.5}' > \"$TIDEGATE_OUTPUTS\"");
     let second = site.push("a new workflow");
@@ -85,7 +85,11 @@ fn a_lowered_limit_stops_nothing_and_starts_nothing_until_it_holds() {
     server.until_seen(&first);
     let gate = site.path().join("go");
     for i in 0..9 {
-        site.workflow(&format!("w{i}"), "here/fast", &format!("while ! test -e {}; do sleep 0.05; done", gate.display()));
+        site.workflow(
+            &format!("w{i}"),
+            "here/fast",
+            &format!("while ! test -e {}; do sleep 0.05; done", gate.display()),
+        );
     }
     site.write("queues/here/fast.yaml", &queue("fast", 6));
     site.push("nine runs, six at once");
@@ -119,7 +123,8 @@ fn a_restart_of_the_server_adopts_what_runs() {
     {
         let server = site.start();
         server.until_seen(&first);
-        let script = format!("echo started >> {0}/starts; while ! test -e {0}/go; do sleep 0.05; done", site.path().display());
+        let script =
+            format!("echo started >> {0}/starts; while ! test -e {0}/go; do sleep 0.05; done", site.path().display());
         site.workflow("long", "here/fast", &script);
         site.push("long");
         server.until("it runs", |server| server.runs().iter().any(|run| run.status == Status::Running));

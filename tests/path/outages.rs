@@ -55,7 +55,8 @@ fn a_lost_mirror_is_fetched_again_and_starts_nothing_twice() {
 #[test]
 fn an_attempt_that_its_agent_has_lost_ends_and_is_not_tried_again() {
     let all = Followed::after(|_| {});
-    let text = workflow("long", "here/slow", "sleep 600").replace("operation:\n", "operation:\n  termination: {maxRetries: 3}\n");
+    let text = workflow("long", "here/slow", "sleep 600")
+        .replace("operation:\n", "operation:\n  termination: {maxRetries: 3}\n");
     all.site.write("projects/p/workflows/long.yaml", &text);
     assert_eq!(all.push("long"), 1);
     all.server.until("it runs", |server| server.runs()[0].status == Status::Running);

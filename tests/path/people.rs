@@ -9,11 +9,12 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Runtime::new().unwrap()
 }
 
-fn limit(all: &Followed, name: &str) -> Option<u64> {
+fn limit(all: &Followed, name: &str) -> Option<u32> {
     let name = QueueName::parse(name).unwrap();
-    all.server.0.engine().read(|state| {
-        state.queues().find(|queue| *queue.name == name).and_then(|queue| queue.policy.concurrency.max()).map(u64::from)
-    })
+    all.server
+        .0
+        .engine()
+        .read(|state| state.queues().find(|queue| *queue.name == name).map(|queue| queue.policy.concurrency.max()))
 }
 
 #[test]

@@ -94,7 +94,8 @@ fn a_removed_queue_drains() {
 
 #[test]
 fn a_removed_queue_hands_its_runs_on() {
-    let all = busy("", |site| site.write("queues/here/slow.yaml", &(queue("slow", 1) + "onRemove: {moveTo: here/fast}\n")));
+    let all =
+        busy("", |site| site.write("queues/here/slow.yaml", &(queue("slow", 1) + "onRemove: {moveTo: here/fast}\n")));
     remove_queue(&all);
     all.server.until("all run", |server| count(server, |status| status == Status::Running) == 4);
     let_go(&all);

@@ -21,6 +21,7 @@ impl Followed {
         let first = site.push("first");
         let server = site.start();
         server.until_applied(&first);
+        server.until("it can be asked", |server| server.0.catalog().is_some());
         assert_eq!(server.runs().len(), 0, "a first sync starts nothing");
         Self { server, site }
     }
@@ -89,7 +90,8 @@ fn scenarios_02_03_04_07_08_of_one_workflow() {
     all.site.workflow("train", HELD, "echo 2");
     assert_eq!(all.push("scenario 3: another script"), 1);
     let text = workflow("train", HELD, "echo 2");
-    let other = text.replace("kind: job", "\"kind\": 'job'").replace("name: train\n", "description: new\nname: train # x\n");
+    let other =
+        text.replace("kind: job", "\"kind\": 'job'").replace("name: train\n", "description: new\nname: train # x\n");
     all.site.write(&path("train"), &format!("# a comment\n\n{other}"));
     assert_eq!(all.push("scenario 4: another text"), 0);
     all.site.write("README.md", "hello");
@@ -102,7 +104,9 @@ fn scenarios_02_03_04_07_08_of_one_workflow() {
 
 #[test]
 fn scenario_05_preset_of_30_workflows_is_held_until_approved() {
-    let preset = |retries: u32| format!("version: 1.1\nkind: operation\nisPreset: true\ntermination:\n  maxRetries: {retries}\n");
+    let preset = |retries: u32| {
+        format!("version: 1.1\nkind: operation\nisPreset: true\ntermination:\n  maxRetries: {retries}\n")
+    };
     let all = Followed::after(|site| {
         site.write("presets/spot.yaml", &preset(1));
         for i in 0..30 {

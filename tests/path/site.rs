@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tidegate::control::{ControlPlane, POLL_INTERVAL, Settings, SourceSetting};
+use tidegate::control::{ControlPlane, POLL_INTERVAL, Settings, SourceSetting, StartError};
 use tidegate::domain::dispatch::history::{RunFilter, RunRow};
 use tidegate::source::{Ref, RepoUrl, SourceSpec};
+use tidegate::store::StoreError;
 
 pub struct Site {
     pub dir: tempfile::TempDir,
@@ -84,15 +85,24 @@ impl Site {
             url: RepoUrl::parse(self.bare().to_str().unwrap()).unwrap(),
             reference: Ref::parse(reference).unwrap(),
         };
-        let control = ControlPlane::start(Settings {
-            source: SourceSetting::Repository(spec),
+        let settings = || Settings {
+            source: SourceSetting::Repository(spec.clone()),
             data_dir: self.path().join("data"),
             program: env!("CARGO_BIN_EXE_tidegate").into(),
             first_sync: None,
             poll: POLL_INTERVAL,
-        })
-        .unwrap();
-        Server(control)
+        };
+        let begun = Instant::now();
+        loop {
+            match ControlPlane::start(settings()) {
+                Ok(control) => return Server(control),
+                // A child that another test has just forked holds all our locks until it becomes another program.
+                Err(StartError::Store(StoreError::InUse(_))) if begun.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
     }
 }
 

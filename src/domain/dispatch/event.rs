@@ -165,8 +165,19 @@ pub struct RevisionApplied {
 impl RevisionApplied {
     /// Whether everything that it could change stays.
     pub fn changes_nothing(&self) -> bool {
-        let Self { commit: _, policy: _, subject: _, plan: _, note: _, organization, agents, queues, projects, renamed, cursors } =
-            self;
+        let Self {
+            commit: _,
+            policy: _,
+            subject: _,
+            plan: _,
+            note: _,
+            organization,
+            agents,
+            queues,
+            projects,
+            renamed,
+            cursors,
+        } = self;
         organization.is_none()
             && agents.is_empty()
             && queues.is_empty()
