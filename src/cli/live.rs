@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use super::Result;
-use super::show::{colour, out, plain, width};
+use super::show::{colour, out, plain, short, telling_length, width};
 use crate::domain::dispatch::State;
 use crate::domain::dispatch::history::{RowOp, RunFilter, RunRow, project};
 use crate::domain::ids::{RunId, Seq};
@@ -15,6 +15,8 @@ use crate::engine::{Engine, wall_clock};
 
 /// Runs that are shown.
 const RUNS: usize = 15;
+/// Characters of an id on a line of its own: those of the millisecond in which it was made.
+const LINE_ID: usize = 12;
 /// Cells of a bar.
 const BAR: u32 = 20;
 /// Shortest time between two drawings: quick enough for the eye, cheap for the machine.
@@ -78,7 +80,7 @@ fn lines(engine: &Engine, done: &mut dyn FnMut() -> bool) -> Result<()> {
                         let line = format!(
                             "{}  {}  {:<15}  {}  {}",
                             step.at,
-                            short(step.run),
+                            short(&step.run.to_string(), LINE_ID),
                             status,
                             plain(&name),
                             plain(&why)
@@ -121,14 +123,17 @@ pub fn frame(state: &State, rows: &[RunRow], now: Timestamp, width: usize) -> St
         }
     }
     lines.push(String::new());
-    for run in rows.iter().take(RUNS) {
+    let rows = &rows[..rows.len().min(RUNS)];
+    let ids: Vec<String> = rows.iter().map(|run| run.id.to_string()).collect();
+    let length = telling_length(ids.iter().map(String::as_str));
+    for (run, id) in rows.iter().zip(&ids) {
         let end = run.finished_at.unwrap_or(now);
         let age = run.started_at.map_or_else(|| "-".to_owned(), |from| end.since(from).to_string());
         let why = run.cause.as_ref().map(|cause| plain(&cause.message)).unwrap_or_default();
         let name = format!("{}/{}", run.project, plain(&run.name));
         lines.push(format!(
             "{}  {:<15} {:>7}  {:<20}  {name}  {why}",
-            short(run.id),
+            short(id, length),
             run.status.word(),
             age,
             run.queue.to_string()
@@ -154,10 +159,6 @@ fn cut(line: &str, width: usize) -> String {
         return line.to_owned();
     }
     line.chars().take(width.saturating_sub(1)).chain(['…']).collect()
-}
-
-fn short(run: RunId) -> String {
-    run.to_string().chars().take(8).collect()
 }
 
 /// Colours the words of statuses.

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 
 use super::client::{Client, encode, event_data, nothing, query};
-use super::show::{self, Column, Output, OutputArgs, age, note, or_dash, out, short, took};
+use super::show::{self, Column, Output, OutputArgs, age, note, or_dash, out, short, telling_length, took};
 use super::{Exit, Result, watch};
 use crate::domain::dispatch::history::{DEFAULT_PAGE, MAX_PAGE};
 use crate::engine::wall_clock;
@@ -189,7 +189,7 @@ fn path(run: &str) -> String {
 }
 
 const COLUMNS: [Column<RunView>; 9] = [
-    ("UUID", |run| short(&run.uuid)),
+    ("UUID", |run| run.uuid.clone()),
     ("NAME", |run| run.name.clone()),
     ("PROJECT", |run| run.project.clone()),
     ("QUEUE", |run| run.queue.clone()),
@@ -222,6 +222,10 @@ fn list(args: &Ls, client: &Client) -> Result<()> {
         if last {
             break;
         }
+    }
+    if args.output.output == Output::Table {
+        let length = telling_length(runs.iter().map(|run| run.uuid.as_str()));
+        runs.iter_mut().for_each(|run| run.uuid = short(&run.uuid, length));
     }
     show::list(args.output.output, &runs, &COLUMNS, |run| run.uuid.clone())
 }

@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use super::client::{Client, encode, query};
-use super::show::{self, Column, Output, OutputArgs, age, note, short};
+use super::show::{self, Column, Output, OutputArgs, age, note, short, telling_length};
 use super::{Exit, Result};
 use crate::domain::spec::{Limit, Priority};
 use crate::server::views::{PlaceView, QueueChange, QueueView};
@@ -71,8 +71,12 @@ pub fn run(verb: Queues, client: &Client) -> Result {
         Queues::Get { queue, output } => show_queue(output.output, &client.get(&path(&queue)?)?)?,
         Queues::Line { queue, limit, output } => {
             let limit = limit.to_string();
-            let places: Vec<PlaceView> =
+            let mut places: Vec<PlaceView> =
                 client.get(&format!("{}/line{}", path(&queue)?, query(&[("limit", Some(&limit))])))?;
+            if output.output == Output::Table {
+                let length = telling_length(places.iter().map(|place| place.uuid.as_str()));
+                places.iter_mut().for_each(|place| place.uuid = short(&place.uuid, length));
+            }
             show::list(output.output, &places, &PLACES, |place| place.uuid.clone())?;
         }
         Queues::Hold { queue } => change(client, &queue, QueueChange { hold: Some(true), ..QueueChange::default() })?,
@@ -100,7 +104,7 @@ const COLUMNS: [Column<QueueView>; 7] = [
 
 const PLACES: [Column<PlaceView>; 5] = [
     ("PLACE", |place| place.position.to_string()),
-    ("UUID", |place| short(&place.uuid)),
+    ("UUID", |place| place.uuid.clone()),
     ("NAME", |place| place.name.clone()),
     ("PROJECT", |place| place.project.clone()),
     ("AGE", |place| age(&place.created_at)),

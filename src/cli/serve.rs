@@ -24,7 +24,13 @@ pub struct ServeArgs {
     #[arg(long, default_value = "main", value_name = "REF")]
     branch: String,
     /// Where the server keeps everything
-    #[arg(long, default_value = "tidegate-data", env = "TIDEGATE_DATA_DIR", value_name = "DIR")]
+    #[arg(
+        long,
+        default_value = "tidegate-data",
+        env = "TIDEGATE_DATA_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
     data_dir: PathBuf,
     /// How often the repository is looked at when nothing says that it changed
     #[arg(long, default_value = "1m", value_parser = interval)]
@@ -40,7 +46,7 @@ pub struct ListenArgs {
     #[arg(long, default_value = "127.0.0.1:7878", value_name = "ADDRESS")]
     pub listen: SocketAddr,
     /// A file of tokens, one a line: `NAME sha256:HEX` or `NAME TOKEN`; without it only this machine is served
-    #[arg(long, env = "TIDEGATE_TOKEN_FILE", value_name = "PATH")]
+    #[arg(long, env = "TIDEGATE_TOKEN_FILE", hide_env_values = true, value_name = "PATH")]
     pub token_file: Option<PathBuf>,
 }
 

@@ -157,9 +157,20 @@ fn parse(moment: &str) -> Option<Timestamp> {
     moment.parse::<jiff::Timestamp>().ok().map(|moment| Timestamp(moment.as_millisecond()))
 }
 
-/// The first 8 characters of an id.
-pub fn short(id: &str) -> String {
-    id.chars().take(8).collect()
+/// Characters of an id that people see at least.
+const SHORT_ID: usize = 8;
+
+/// How many characters of these ids tell them apart; at least 8. Ids that were made within a minute begin alike.
+pub fn telling_length<'a>(ids: impl Iterator<Item = &'a str>) -> usize {
+    let mut ids: Vec<&str> = ids.collect();
+    ids.sort_unstable();
+    let shared = |pair: &[&str]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count();
+    ids.windows(2).map(|pair| shared(pair) + 1).max().unwrap_or(SHORT_ID).max(SHORT_ID)
+}
+
+/// The first characters of an id.
+pub fn short(id: &str, length: usize) -> String {
+    id.chars().take(length).collect()
 }
 
 /// A value that may be absent.
@@ -185,7 +196,11 @@ mod tests {
 
     #[test]
     fn ids_are_short_and_spans_read_rfc_3339() {
-        assert_eq!(short("0123456789abcdef"), "01234567");
+        let ids = ["019a0a0a0a01ffff", "019a0a0a0a02ffff", "3f00000000000000"];
+        assert_eq!(telling_length(ids.into_iter()), 12);
+        assert_eq!(telling_length(ids[1..].iter().copied()), 8);
+        assert_eq!(telling_length([].into_iter()), 8);
+        assert_eq!(short(ids[0], 12), "019a0a0a0a01");
         assert_eq!(took(Some("2026-01-01T00:00:00.000Z"), Some("2026-01-01T00:03:20.000Z")), "3m20s");
         assert_eq!(took(None, None), "-");
     }

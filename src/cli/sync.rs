@@ -100,7 +100,7 @@ fn status(output: Output, client: &Client) -> Result {
     let status: SyncView = client.get("/sync")?;
     let ago = status.checked_at.as_ref().map(|at| format!("{} ago", age(at)));
     let held =
-        status.held.as_ref().map(|held| format!("plan {} of {}: {}", short(&held.plan), held.commit, held.reason));
+        status.held.as_ref().map(|held| format!("plan {} of {}: {}", short(&held.plan, 12), held.commit, held.reason));
     let fields = [
         ("Source", Some(status.source.clone())),
         ("Follows", Some(status.reference.clone())),

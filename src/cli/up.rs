@@ -21,7 +21,7 @@ pub struct UpArgs {
     #[arg(default_value = ".")]
     dir: PathBuf,
     /// Where everything is kept; DIR/.tidegate when absent
-    #[arg(long, env = "TIDEGATE_DATA_DIR", value_name = "DIR")]
+    #[arg(long, env = "TIDEGATE_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// End when all runs have ended, with 2 when one did not succeed and 3 when a file has errors
     #[arg(long)]
