@@ -1,6 +1,7 @@
 //! `up`: everything on this machine, with a live view.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,6 +14,7 @@ use crate::control::{ControlPlane, POLL_INTERVAL, Settings, SourceSetting};
 use crate::domain::dispatch::history::RunFilter;
 use crate::domain::dispatch::status::Status;
 use crate::domain::spec::FirstSync;
+use crate::store::SqliteStore;
 
 /// What to run.
 #[derive(Debug, Args)]
@@ -26,6 +28,9 @@ pub struct UpArgs {
     /// End when all runs have ended, with 2 when one did not succeed and 3 when a file has errors
     #[arg(long)]
     once: bool,
+    /// Forget what earlier starts kept in the data directory: everything starts anew
+    #[arg(long)]
+    fresh: bool,
     #[command(flatten)]
     listen: ListenArgs,
 }
@@ -33,8 +38,12 @@ pub struct UpArgs {
 /// Follows the folder and shows what happens, until it is told to stop.
 pub fn run(args: UpArgs) -> Result {
     let dir = args.dir.canonicalize().with_context(|| format!("cannot find {}", args.dir.display()))?;
+    let data_dir = args.data_dir.unwrap_or_else(|| dir.join(".tidegate"));
+    if args.fresh {
+        forget(&data_dir)?;
+    }
     let settings = Settings {
-        data_dir: args.data_dir.unwrap_or_else(|| dir.join(".tidegate")),
+        data_dir,
         source: SourceSetting::Worktree(dir),
         program: std::env::current_exe().context("cannot find this program")?,
         first_sync: Some(FirstSync::Start),
@@ -57,6 +66,29 @@ pub fn run(args: UpArgs) -> Result {
         if args.once { outcome(control) } else { Ok(Exit::Fine) }
     };
     with_server(settings, &args.listen, view, until)
+}
+
+/// Removes what a server kept there, and nothing else; not while a server uses it.
+fn forget(data_dir: &Path) -> Result<()> {
+    if !data_dir.join("tidegate.db").exists() {
+        return Ok(());
+    }
+    drop(SqliteStore::open(data_dir)?);
+    for file in ["tidegate.db", "tidegate.db-wal", "tidegate.db-shm"] {
+        match std::fs::remove_file(data_dir.join(file)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(anyhow::Error::new(error).context(format!("cannot remove {file}")));
+            }
+            _ => {}
+        }
+    }
+    // Without its directory a supervisor that still lingers ends.
+    match std::fs::remove_dir_all(data_dir.join("agents")) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(anyhow::Error::new(error).context("cannot remove what agents kept"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn headline(control: &ControlPlane) -> String {

@@ -57,8 +57,13 @@ fn names_once(written: &Written<'_>, problems: &mut Diagnostics) {
 pub(super) fn once<'d>(kind: &str, things: impl Iterator<Item = (String, &'d Document)>, problems: &mut Diagnostics) {
     let mut by_name: BTreeMap<String, Vec<&Document>> = BTreeMap::new();
     things.for_each(|(name, document)| by_name.entry(name).or_default().push(document));
-    for (name, documents) in by_name.into_iter().filter(|(_, documents)| documents.len() > 1) {
-        let called = if name.is_empty() { kind.to_owned() } else { format!("{kind} `{}`", shown(&name)) };
+    by_name.into_iter().for_each(|(name, documents)| declared_twice(kind, &name, &documents, problems));
+}
+
+/// Reports a name that several documents declare, at each of them.
+pub(super) fn declared_twice(kind: &str, name: &str, documents: &[&Document], problems: &mut Diagnostics) {
+    if documents.len() > 1 {
+        let called = if name.is_empty() { kind.to_owned() } else { format!("{kind} `{}`", shown(name)) };
         for (i, document) in documents.iter().enumerate() {
             let place = if document.value.get("name").is_some() { document.place("/name") } else { document.place("") };
             let mut problem = Diagnostic::error(
@@ -70,7 +75,7 @@ pub(super) fn once<'d>(kind: &str, things: impl Iterator<Item = (String, &'d Doc
             for other in documents.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, other)| other).take(3) {
                 problem = problem.see(other.place("/name"), "also declared here");
             }
-            problem.object = format!("{kind} {}", shown(&name)).trim_end().to_owned();
+            problem.object = format!("{kind} {}", shown(name)).trim_end().to_owned();
             problems.push(problem);
         }
     }
@@ -147,7 +152,7 @@ pub(super) fn find_queue(written: &Written<'_>, text: &str, place: &Place) -> Re
             return Err(Diagnostic::error(codes::UNKNOWN_QUEUE, place.clone(), why).help("write `agent/queue`").into());
         }
     };
-    let queues = written.queue_names();
+    let queues = &written.queue_names;
     if queues.contains(&name) {
         return Ok(name);
     }

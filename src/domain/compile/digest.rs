@@ -1,14 +1,48 @@
 //! Canonical bytes and their digests: keys sorted, one form for a number, nothing that only people read.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::domain::ids::Digest;
 
-/// The digest of a value in canonical form.
-pub(super) fn digest(value: &Value) -> Digest {
-    let mut bytes = Vec::with_capacity(512);
-    canonical(value, &mut bytes);
-    Digest::of(&bytes)
+/// Values in canonical form, one after the other; each says by itself where it ends.
+#[derive(Default)]
+pub(super) struct Canonical(Vec<u8>);
+
+impl Canonical {
+    /// Adds a value.
+    pub fn value(mut self, value: &Value) -> Self {
+        canonical(value, &mut self.0);
+        self
+    }
+
+    /// Adds a text.
+    pub fn text(mut self, text: &str) -> Self {
+        string(text, &mut self.0);
+        self
+    }
+
+    /// Adds a mapping, by its entries in any order.
+    pub fn mapping<'v>(mut self, entries: impl Iterator<Item = (&'v String, &'v Value)>) -> Self {
+        mapping(entries.collect(), &mut self.0);
+        self
+    }
+
+    /// Adds a mapping of texts.
+    pub fn texts(mut self, texts: &BTreeMap<String, String>) -> Self {
+        for (key, text) in texts {
+            string(key, &mut self.0);
+            string(text, &mut self.0);
+        }
+        self.0.push(b';');
+        self
+    }
+
+    /// The digest of all that was added.
+    pub fn digest(self) -> Digest {
+        Digest::of(&self.0)
+    }
 }
 
 /// Writes a value with sorted keys and without spaces; `1.0` is written as `1`.
@@ -31,21 +65,23 @@ fn canonical(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Value::Object(map) => {
-            let mut entries: Vec<(&String, &Value)> = map.iter().collect();
-            entries.sort_unstable_by_key(|(key, _)| *key);
-            out.push(b'{');
-            for (i, (key, one)) in entries.into_iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                string(key, out);
-                out.push(b':');
-                canonical(one, out);
-            }
-            out.push(b'}');
-        }
+        Value::Object(map) => mapping(map.iter().collect(), out),
     }
+}
+
+/// Writes entries sorted by key.
+fn mapping(mut entries: Vec<(&String, &Value)>, out: &mut Vec<u8>) {
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    out.push(b'{');
+    for (i, (key, one)) in entries.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        string(key, out);
+        out.push(b':');
+        canonical(one, out);
+    }
+    out.push(b'}');
 }
 
 /// A text between quotes. Only quotes and backslashes are escaped: enough for two texts never to look alike.
@@ -64,6 +100,10 @@ fn string(text: &str, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn digest(value: &Value) -> Digest {
+        Canonical::default().value(value).digest()
+    }
 
     #[test]
     fn the_order_of_keys_and_the_form_of_numbers_do_not_matter() {

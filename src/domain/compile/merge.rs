@@ -8,8 +8,12 @@ use crate::domain::spec::PatchStrategy;
 /// is always walked field by field.
 const FREE: [&str; 6] = ["labels", "annotations", "nodeSelector", "params", "limits", "requests"];
 
-/// Merges `new` over `current`.
-pub(super) fn merge(current: &mut Map<String, Value>, new: &Map<String, Value>, strategy: PatchStrategy) {
+/// Merges the entries of `new` over `current`.
+pub(super) fn merge<'v>(
+    current: &mut Map<String, Value>,
+    new: impl IntoIterator<Item = (&'v String, &'v Value)>,
+    strategy: PatchStrategy,
+) {
     for (key, patch) in new {
         match current.get_mut(key) {
             None => {

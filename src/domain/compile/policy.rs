@@ -29,6 +29,8 @@ pub(super) struct Written<'d> {
     pub projects: Vec<(Project, &'d Document)>,
     /// Presets by name.
     pub presets: Vec<(String, &'d Document)>,
+    /// The queues that exist, with the `default` of every agent.
+    pub queue_names: BTreeSet<QueueName>,
     /// Whether a document declares the organization, but has errors.
     pub unsound_organization: bool,
     /// Projects that only a folder names.
@@ -78,18 +80,15 @@ impl<'d> Written<'d> {
                 }
             }
         }
+        let declared = written.queues.iter().map(|(queue, _)| queue_name(queue));
+        let implicit = written.agents.iter().map(|(agent, _)| QueueName::default_of(&agent.name));
+        written.queue_names = declared.chain(implicit).collect();
         (written, sound)
     }
 
     /// The agents that exist.
     pub fn agent_names(&self) -> BTreeSet<&AgentName> {
         self.agents.iter().map(|(agent, _)| &agent.name).collect()
-    }
-
-    /// The queues that exist, with the `default` of every agent.
-    pub fn queue_names(&self) -> BTreeSet<QueueName> {
-        let declared = self.queues.iter().map(|(queue, _)| queue_name(queue));
-        declared.chain(self.agents.iter().map(|(agent, _)| QueueName::default_of(&agent.name))).collect()
     }
 
     /// A queue as a person wrote it: `agent/queue`, or `queue` of the only agent or the organization's default agent.

@@ -203,8 +203,9 @@ pub fn project(at: Timestamp, seq: Seq, event: &Event, out: &mut Vec<RowOp>) {
         }
         Event::RunCreated(run) => {
             let row = created(at, seq, run);
-            steps.condition(row.id, Some(row.status), None, None, at);
-            out.push(RowOp::Insert(Box::new(row)));
+            let (run, status) = (row.id, row.status);
+            steps.out.push(RowOp::Insert(Box::new(row)));
+            steps.condition(run, Some(status), None, None, at);
         }
         Event::RunApproved { run, by } => {
             let cause = Some(Cause::new("Approved", format!("Approved by {by}.")));

@@ -1,5 +1,7 @@
 //! References of operations, followed to the component that they mean: in place, in a file, by name.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::Resolving;
@@ -33,25 +35,24 @@ impl<'d> Resolving<'_, 'd> {
             ));
         }
         let operation = map.get("name").map(|name| ("name".to_owned(), name.clone())).into_iter().collect();
-        self.merged(operation, source.clone(), map.clone(), source.clone())
+        self.merged(Cow::Owned(operation), source.clone(), map, source.clone())
     }
 
     /// An operation: the one in place, with that of another file under it when `pathRef` names one.
     pub(super) fn operation(&mut self, at: Source<'d>, path: &str) -> Option<Merged<'d>> {
-        let mut operation = at.map()?.clone();
+        let mut operation = Cow::Borrowed(at.map()?);
         let mut from = (path.to_owned(), at.clone());
         let mut chain = vec![path.to_owned()];
         loop {
-            if let Some(component) = operation.get("component").and_then(Value::as_object) {
-                let component = component.clone();
-                let component_at = from.1.at("/component");
-                check_declarations(&component, &component_at, &mut self.problems);
+            let component_at = from.1.at("/component");
+            if let Some(component) = component_at.map() {
+                check_declarations(component, &component_at, &mut self.problems);
                 return self.merged(operation, at, component, component_at);
             }
             let reference = |key: &str| operation.get(key).and_then(Value::as_str).map(str::to_owned);
             if let Some(name) = reference("hubRef") {
                 let component_at = self.hub(&name, &from.1)?;
-                return self.merged(operation, at, component_at.map()?.clone(), component_at);
+                return self.merged(operation, at, component_at.map()?, component_at);
             }
             if reference("urlRef").is_some() {
                 let help = "keep a copy in the repository: `tidegate vendor URL`";
@@ -90,15 +91,15 @@ impl<'d> Resolving<'_, 'd> {
             let found = self.file(&target, &place)?;
             let map = found.map()?;
             match kind_of(map) {
-                Some("component") => return self.merged(operation, at, map.clone(), found),
+                Some("component") => return self.merged(operation, at, map, found),
                 Some("operation") => {
                     // The operation here is merged over that of the file, whose reference takes the place of ours.
                     let mut under = map.clone();
                     let strategy = strategy_of(&operation, PatchStrategy::PostMerge);
-                    operation.shift_remove("pathRef");
-                    operation.shift_remove("kind");
-                    merge(&mut under, &operation, strategy);
-                    operation = under;
+                    let ours =
+                        operation.iter().filter(|(key, _)| !["pathRef", "kind", "component"].contains(&key.as_str()));
+                    merge(&mut under, ours, strategy);
+                    operation = Cow::Owned(under);
                     from = (target, found);
                 }
                 _ => {

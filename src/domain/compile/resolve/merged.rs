@@ -1,5 +1,7 @@
 //! Presets, operation and component merged into one, in the order of the reference (§1.9).
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::{Resolving, words};
@@ -10,6 +12,8 @@ use crate::domain::compile::schema::Shape;
 use crate::domain::compile::{codes, violation};
 use crate::domain::spec::PatchStrategy;
 
+/// What a component declares about itself: no part of what is run.
+const DECLARATIONS: [&str; 5] = ["version", "kind", "inputs", "outputs", "presets"];
 /// Fields of an operation that a component does not take over.
 const OPERATION_ONLY: [&str; 13] = [
     "version",
@@ -29,14 +33,14 @@ const OPERATION_ONLY: [&str; 13] = [
 
 /// An operation with its references and presets worked in.
 pub(super) struct Merged<'d> {
-    /// The operation's own fields.
-    pub(super) operation: Map<String, Value>,
+    /// The operation with its presets; borrowed when there are none.
+    pub(super) operation: Cow<'d, Map<String, Value>>,
     /// Where the operation stands.
     pub(super) at: Source<'d>,
     /// The component with the operation merged over it.
     pub(super) whole: Map<String, Value>,
     /// The component as declared.
-    pub(super) component: Map<String, Value>,
+    pub(super) component: &'d Map<String, Value>,
     /// Where the component stands.
     pub(super) component_at: Source<'d>,
 }
@@ -45,17 +49,18 @@ impl<'d> Resolving<'_, 'd> {
     /// Merges presets, operation and component, in the order of the reference.
     pub(super) fn merged(
         &mut self,
-        mut operation: Map<String, Value>,
+        mut operation: Cow<'d, Map<String, Value>>,
         at: Source<'d>,
-        component: Map<String, Value>,
+        component: &'d Map<String, Value>,
         component_at: Source<'d>,
     ) -> Option<Merged<'d>> {
-        let mut whole = component.clone();
+        let kept = component.iter().filter(|(key, _)| !DECLARATIONS.contains(&key.as_str()));
+        let mut whole: Map<String, Value> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
         for preset in self.presets(component.get("presets"), &component_at.at("/presets"))? {
             over(&mut whole, preset, strategy_of(preset, PatchStrategy::PostMerge));
         }
         for preset in self.presets(operation.get("presets"), &at.at("/presets"))? {
-            merge(&mut operation, &content(preset), strategy_of(preset, PatchStrategy::PostMerge));
+            patch(operation.to_mut(), preset, strategy_of(preset, PatchStrategy::PostMerge));
         }
         // Defaults lie under the operation: it keeps what it says itself.
         let project = self.context.policy.projects.get(&self.name.project);
@@ -65,7 +70,7 @@ impl<'d> Resolving<'_, 'd> {
         ];
         for name in defaults.into_iter().flatten() {
             if let Some(preset) = self.preset(name) {
-                merge(&mut operation, &content(preset), strategy_of(preset, PatchStrategy::PreMerge));
+                patch(operation.to_mut(), preset, strategy_of(preset, PatchStrategy::PreMerge));
             }
         }
         let strategy = strategy_of(&operation, PatchStrategy::PostMerge);
@@ -95,8 +100,8 @@ impl<'d> Resolving<'_, 'd> {
     }
 
     /// The `run` section with all patches; a patch must leave it valid.
-    pub(super) fn patched_run(&mut self, merged: &Merged<'d>) -> Value {
-        let run = merged.whole.get("run").cloned().unwrap_or_default();
+    pub(super) fn patched_run(&mut self, merged: &mut Merged<'d>) -> Value {
+        let run = merged.whole.shift_remove("run").unwrap_or_default();
         if Some(&run) != merged.component.get("run") {
             for why in violation::sentences(&run, Shape::Run) {
                 let place = if merged.operation.contains_key("runPatch") {
@@ -112,13 +117,8 @@ impl<'d> Resolving<'_, 'd> {
 }
 
 /// Merges the fields of an operation over those of a component, its `runPatch` over `run`.
-pub(super) fn over(whole: &mut Map<String, Value>, operation: &Map<String, Value>, strategy: PatchStrategy) {
-    let fields: Map<String, Value> = content(operation)
-        .into_iter()
-        .filter(|(key, _)| !OPERATION_ONLY.contains(&key.as_str()))
-        .chain(operation.get("name").map(|name| ("name".to_owned(), name.clone())))
-        .collect();
-    merge(whole, &fields, strategy);
+fn over(whole: &mut Map<String, Value>, operation: &Map<String, Value>, strategy: PatchStrategy) {
+    entries(whole, operation, &OPERATION_ONLY, strategy);
     if let (Some(Value::Object(run)), Some(patch)) =
         (whole.get_mut("run"), operation.get("runPatch").and_then(Value::as_object))
     {
@@ -126,16 +126,20 @@ pub(super) fn over(whole: &mut Map<String, Value>, operation: &Map<String, Value
     }
 }
 
-/// What a preset brings: not its own name and kind. `tags` written as one text become a list, so that they merge.
-pub(super) fn content(preset: &Map<String, Value>) -> Map<String, Value> {
-    preset
-        .iter()
-        .filter(|(key, _)| {
-            !["version", "kind", "isPreset", "patchStrategy", "name", "description"].contains(&key.as_str())
-        })
-        .map(|(key, value)| {
-            let value = if key == "tags" && value.is_string() { json!(words(value)) } else { value.clone() };
-            (key.clone(), value)
-        })
-        .collect()
+/// Merges a preset over an operation, without the preset's own name and kind.
+fn patch(operation: &mut Map<String, Value>, preset: &Map<String, Value>, strategy: PatchStrategy) {
+    entries(operation, preset, &["version", "kind", "isPreset", "patchStrategy", "name", "description"], strategy);
+}
+
+/// Merges all entries but some. Tags that are written as one text become a list first, so that they merge.
+fn entries(current: &mut Map<String, Value>, new: &Map<String, Value>, but: &[&str], strategy: PatchStrategy) {
+    if let Some(tags) = current.get_mut("tags").filter(|tags| tags.is_string()) {
+        *tags = json!(words(tags));
+    }
+    let text = new.get("tags").filter(|tags| tags.is_string());
+    let others = new.iter().filter(|(key, _)| !but.contains(&key.as_str()) && (text.is_none() || *key != "tags"));
+    merge(current, others, strategy);
+    if let Some(text) = text {
+        merge(current, [(&"tags".to_owned(), &json!(words(text)))], strategy);
+    }
 }

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use globset::GlobSet;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::domain::catalog::{CompiledOperation, PushTrigger, ResolvedWorkflow, SupersedePolicy};
 use crate::domain::compile::checks::{self, glob, time};
 use crate::domain::compile::codes;
-use crate::domain::compile::digest::digest;
+use crate::domain::compile::digest::Canonical;
 use crate::domain::compile::inputs::{Bound, bind, check_declarations};
 use crate::domain::compile::load::{Loaded, Room, Source};
 use crate::domain::compile::policy::{Policy, Written};
@@ -120,15 +120,15 @@ impl<'d> Resolving<'_, 'd> {
         if !draft.bare && workflow.is_none() {
             return None;
         }
-        let merged = if draft.bare {
+        let mut merged = if draft.bare {
             self.bare(&draft.source, draft.path)?
         } else {
             self.operation(draft.source.at("/operation"), draft.path)?
         };
         let before = self.problems.errors();
         self.reference_rule(&merged);
-        let bound = bind(&merged.operation, &merged.at, &merged.component, &mut self.problems);
-        let run = self.patched_run(&merged);
+        let bound = bind(&merged.operation, &merged.at, merged.component, &mut self.problems);
+        let run = self.patched_run(&mut merged);
         let queue = self.queue(draft, &merged);
         let unrunnable = self.unrunnable(&merged, &bound, &run);
         let (push, schedules) = self.triggers(draft, workflow.as_ref(), &merged);
@@ -143,16 +143,16 @@ impl<'d> Resolving<'_, 'd> {
             let value = whole.get("termination").and_then(|termination| termination.get(pointer));
             value.and_then(Value::as_u64)
         };
-        let meaning: Map<String, Value> = whole
-            .iter()
-            .filter(|(key, value)| !MEANINGLESS.contains(&key.as_str()) && !value.is_null())
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        let spec_digest = digest(&json!({
-            "queue": queue.to_string(), "inputs": bound.inputs, "toEnv": bound.to_env, "asArg": bound.as_arg,
-            "run": run, "operation": meaning,
-        }));
-        let trigger_digest = digest(&json!({ "push": push, "schedules": schedules }));
+        let meaning = whole.iter().filter(|(key, value)| !MEANINGLESS.contains(&key.as_str()) && !value.is_null());
+        let spec_digest = Canonical::default()
+            .text(&queue.to_string())
+            .mapping(bound.inputs.iter())
+            .texts(&bound.to_env)
+            .texts(&bound.as_arg)
+            .value(&run)
+            .mapping(meaning)
+            .digest();
+        let trigger_digest = Canonical::default().value(&json!([push, schedules])).digest();
         let tags = whole.get("tags").map(words).unwrap_or_default();
         let supersede = workflow.as_ref().and_then(|workflow| workflow.supersede.as_ref()).map(|supersede| {
             let group = supersede.group.as_deref().unwrap_or("{{project}}/{{name}}");
@@ -321,7 +321,7 @@ impl<'d> Resolving<'_, 'd> {
             .filter(|entry| set.is_match(&entry.path))
             .map(|entry| (entry.path.as_str(), entry.id.as_str()))
             .collect();
-        digest(&json!(matched))
+        Canonical::default().value(&json!(matched)).digest()
     }
 }
 
