@@ -205,13 +205,13 @@ fn runs_are_started_listed_and_filtered() {
         runs.as_array().unwrap().iter().map(|run| run["uuid"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(ids(""), [waiting.clone(), first.clone()], "the newest first");
-    assert_eq!(ids("?status=queued"), [waiting.clone()]);
+    assert_eq!(ids("?status=queued"), [waiting.as_str()]);
     assert_eq!(ids("?status=queued&status=succeeded").len(), 2);
-    assert_eq!(ids("?queue=here/gpu"), [first.clone()]);
-    assert_eq!(ids("?project=p&workflow=wait"), [waiting.clone()]);
+    assert_eq!(ids("?queue=here/gpu"), [first.as_str()]);
+    assert_eq!(ids("?project=p&workflow=wait"), [waiting.as_str()]);
     assert_eq!(ids("?agent=elsewhere"), [String::new(); 0]);
-    assert_eq!(ids("?limit=1"), [waiting.clone()]);
-    assert_eq!(ids(&format!("?before={waiting}")), [first.clone()]);
+    assert_eq!(ids("?limit=1"), [waiting.as_str()]);
+    assert_eq!(ids(&format!("?before={waiting}")), [first.as_str()]);
     for bad in ["?stauts=queued", "?status=quued", "?limit=0", "?before=zz"] {
         let answer = site.send("GET", &format!("/api/v1/runs{bad}"), &Value::Null);
         assert!(matches!(answer.status, 400 | 404), "{bad}: {}", answer.body);
