@@ -89,7 +89,10 @@ fn runs_per_second(runs: usize) {
     let rate = runs as f64 / begun.elapsed().as_secs_f64();
     let after = floor(runs);
     let floor = f64::midpoint(before, after);
-    println!("{runs} runs of /bin/true, end to end, durable: {rate:.0}/s; floor (spawn + wait, 2 in flight) {floor:.0}/s; ratio {:.2} (bar 0.50)", rate / floor);
+    println!(
+        "{runs} runs of /bin/true, end to end, durable: {rate:.0}/s; floor (spawn + wait, 2 in flight) {floor:.0}/s; ratio {:.2} (bar 0.50)",
+        rate / floor
+    );
 }
 
 fn push_to_start(pushes: usize) {

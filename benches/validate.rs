@@ -5,8 +5,11 @@
 use std::fmt::Write;
 use std::time::Instant;
 
+use granit_parser::Parser;
 use serde::Deserialize;
+use tidegate::domain::compile::parse::parse;
 use tidegate::domain::compile::{CompileCache, compile, compile_with};
+use tidegate::domain::diagnostic::Diagnostics;
 use tidegate::domain::files::{FileContent, FileSet, SourceFile};
 use tidegate::domain::ids::CommitId;
 use tidegate::domain::spec::Operation;
@@ -26,10 +29,15 @@ fn main() {
 
     // Rounds take turns, so that both sides meet the same machine; the best of each counts.
     let (mut floor, mut ours, mut warm) = (f64::MAX, f64::MAX, f64::MAX);
+    let (mut events, mut documents) = (f64::MAX, f64::MAX);
     let mut cache = CompileCache::default();
     compile_with(&files, &mut cache);
     for _ in 0..ROUNDS {
         floor = floor.min(timed(|| texts(&files).for_each(|text| drop(typed(text)))));
+        events = events.min(timed(|| texts(&files).for_each(|text| drop(count_events(text)))));
+        documents = documents.min(timed(|| {
+            texts(&files).for_each(|text| drop(parse("file.yaml", text, &mut Diagnostics::default())));
+        }));
         ours = ours.min(timed(|| drop(compile(&files))));
         warm = warm.min(timed(|| drop(compile_with(&files, &mut cache))));
     }
@@ -37,6 +45,8 @@ fn main() {
     println!("bare typed parse        {:>9.0} files per CPU second", rate(floor));
     println!("validate, cold          {:>9.0} files per CPU second (bar 15000)", rate(ours));
     println!("validate, unchanged     {:>9.0} files per CPU second", rate(warm));
+    println!("  events of the parser  {:>9.0} files per CPU second", rate(events));
+    println!("  documents with places {:>9.0} files per CPU second", rate(documents));
     println!("validate of bare parse  {:>8.0} % (bar 75 %)", 100.0 * floor / ours);
 }
 
@@ -44,6 +54,11 @@ fn main() {
 fn typed(text: &[u8]) -> Option<Operation> {
     let text = std::str::from_utf8(text).ok()?;
     serde_yaml::Deserializer::from_str(text).next().and_then(|document| Operation::deserialize(document).ok())
+}
+
+/// The parser alone.
+fn count_events(text: &[u8]) -> usize {
+    std::str::from_utf8(text).map_or(0, |text| Parser::new_from_str(text).count())
 }
 
 /// CPU seconds of this thread's work; the process has only one.

@@ -18,8 +18,7 @@ use crate::domain::ids::{AgentName, Attempt, AttemptName, Digest, Epoch, RunId};
 use crate::domain::spec::TargetSpec;
 use crate::domain::time::Span;
 use crate::domain::workflow::render::{Globals, render};
-use crate::engine::{Engine, wall_clock};
-use crate::reconciler::error_chain;
+use crate::engine::{Engine, error_chain, wall_clock};
 use crate::target::local::LocalTarget;
 use crate::target::{Effect, Launch, Report, ReportSink, Target};
 

@@ -33,8 +33,8 @@
 #![warn(missing_docs)]
 
 pub mod cli;
-pub mod domain;
 pub mod control;
+pub mod domain;
 pub mod effects;
 pub mod engine;
 pub mod reconciler;

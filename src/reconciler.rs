@@ -24,7 +24,7 @@ use crate::domain::plan::{
 use crate::domain::spec::{FirstSync, WorkflowOnRemove};
 use crate::domain::workflow::start::{Circumstances, of_workflow};
 use crate::effects::Effects;
-use crate::engine::{Engine, wall_clock};
+use crate::engine::{Engine, error_chain, wall_clock};
 use crate::revision;
 use crate::source::{Mirror, SourceError, SourceSpec, Watcher, read_worktree};
 use crate::store::StoreError;
@@ -631,12 +631,6 @@ fn summary_line(plan: &Plan, started: usize) -> String {
         line.push_str(&format!(", {} runs held", summary.held));
     }
     line
-}
-
-/// An error and its causes in one line.
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
 }
 
 /// The way to tell the reconciler something.

@@ -53,6 +53,7 @@ const SHELL: [(&str, &[&str]); 11] = [
     ("control", CONTROL),
     ("reconciler", CONTROL),
     ("revision", CONTROL),
+    ("switches", &["domain"]),
     ("server", &["domain", "store", "source", "target", "engine", "effects", "control", "reconciler", "revision"]),
     (
         "cli",
@@ -63,12 +64,12 @@ const SHELL: [(&str, &[&str]); 11] = [
 
 /// What the control plane may name.
 const CONTROL: &[&str] =
-    &["domain", "store", "source", "target", "engine", "effects", "control", "reconciler", "revision"];
+    &["domain", "store", "source", "target", "engine", "effects", "control", "reconciler", "revision", "switches"];
 
 /// Paths that would give the domain a clock, chance or IO.
 const IMPURE: [&str; 12] = [
     "tokio",
-    "uuid::Uuid::now_v7",
+    "uuid::Uuid::new_v4",
     "std::fs",
     "std::net",
     "std::process",

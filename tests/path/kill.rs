@@ -45,11 +45,16 @@ fn kill_dash_nine_loses_nothing_and_doubles_nothing() {
     }
     let begun = Instant::now();
     loop {
-        let ends = std::fs::read_to_string(&records).unwrap_or_default().lines().filter(|l| l.starts_with("end")).count();
+        let ends =
+            std::fs::read_to_string(&records).unwrap_or_default().lines().filter(|l| l.starts_with("end")).count();
         if ends == runs && succeeded(&server.1) == runs {
             break;
         }
-        assert!(begun.elapsed() < Duration::from_secs(120), "{ends} of {runs} ended, {} succeeded", succeeded(&server.1));
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "{ends} of {runs} ended, {} succeeded",
+            succeeded(&server.1)
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
     server.0.kill().unwrap();
@@ -104,7 +109,11 @@ fn serve(site: &Site) -> (Child, String) {
 }
 
 fn ask(address: &str, args: &[&str]) -> serde_json::Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_tidegate")).args(args).args(["-o", "json", "--server", address]).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(args)
+        .args(["-o", "json", "--server", address])
+        .output()
+        .unwrap();
     serde_json::from_slice(&output.stdout).unwrap_or_default()
 }
 

@@ -8,7 +8,7 @@ use super::load::Source;
 use super::text::shown;
 use super::value::{INIT_TYPES, flag, has_template, is_type, read};
 use super::{codes, rules};
-use crate::domain::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
+use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
 use crate::domain::spec::LONG_FORM;
 
 /// Names that every template has.
@@ -43,35 +43,26 @@ pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>
                 let problem = Diagnostic::error(codes::REQUIRED_WITH_DEFAULT, at.place(&path("/isOptional")), message);
                 problems.push(problem.help("remove `isOptional: false`, or the default"));
             }
-            check_value(io, value, &at.place(&path("/value")), problems);
+            check_value(io, value, || at.place(&path("/value")), problems);
         }
     }
 }
 
 /// Reads a value as the type of its input and checks its rules.
-fn check_value(
-    io: &Value,
-    value: &Value,
-    place: &crate::domain::diagnostic::Place,
-    problems: &mut Diagnostics,
-) -> Option<Value> {
+fn check_value(io: &Value, value: &Value, place: impl Fn() -> Place, problems: &mut Diagnostics) -> Option<Value> {
     let name = text_of(io, "name").unwrap_or_default();
     let word = text_of(io, "type");
     match read(word, io.get("isList").and_then(flag) == Some(true), value) {
         Err(why) => {
             let code = if word.is_some_and(|word| !is_type(word)) { codes::UNKNOWN_TYPE } else { codes::WRONG_VALUE };
-            problems.push(Diagnostic::error(code, place.clone(), format!("`{}`: {why}", shown(name))));
+            problems.push(Diagnostic::error(code, place(), format!("`{}`: {why}", shown(name))));
             None
         }
         Ok(typed) => {
             if !typed.is_null()
                 && let Some(why) = rules::broken(io, &typed)
             {
-                problems.push(Diagnostic::error(
-                    codes::BROKEN_RULE,
-                    place.clone(),
-                    format!("`{}`: {why}", shown(name)),
-                ));
+                problems.push(Diagnostic::error(codes::BROKEN_RULE, place(), format!("`{}`: {why}", shown(name))));
                 return None;
             }
             Some(typed)
@@ -107,7 +98,7 @@ pub(super) fn bind(
         declared(component, "inputs").filter(named).last().or(declared(component, "outputs").filter(named).last())
     };
     for (name, param) in params {
-        let pointer = format!("/params/{}", super::document::escape_token(name));
+        let pointer = || format!("/params/{}", super::document::escape_token(name));
         let long = param.as_object().filter(|map| LONG_FORM.iter().any(|key| map.contains_key(*key)));
         let value = long.map_or(Some(param), |map| map.get("value")).unwrap_or(&Value::Null);
         let is = |key: &str| long.and_then(|map| map.get(key)).and_then(flag) == Some(true);
@@ -123,11 +114,11 @@ pub(super) fn bind(
                 None => "`contextOnly: true` makes it a template variable".to_owned(),
             };
             let message = format!("the component has no input `{}`", shown(name));
-            problems.push(Diagnostic::error(codes::UNKNOWN_PARAM, at.key_place(&pointer), message).help(help));
+            problems.push(Diagnostic::error(codes::UNKNOWN_PARAM, at.key_place(&pointer()), message).help(help));
             continue;
         }
         if let Some(reference) = long.and_then(|map| map.get("ref")).and_then(Value::as_str) {
-            check_ref(reference, value, &pointer, at, problems);
+            check_ref(reference, value, &pointer(), at, problems);
             bound.from_runs = true;
             bound.inputs.insert(name.clone(), json!({ "ref": reference, "value": value }));
             continue;
@@ -138,7 +129,7 @@ pub(super) fn bind(
         {
             let message = format!("`{}` cannot be prepared by an init container", shown(name));
             problems.push(
-                Diagnostic::error(codes::OTHER_VALUE, at.place(&pointer), message)
+                Diagnostic::error(codes::OTHER_VALUE, at.place(&pointer()), message)
                     .help("it needs a connection, or the type git, dockerfile, file or artifacts"),
             );
         }
@@ -148,7 +139,7 @@ pub(super) fn bind(
         }
         let typed = match io {
             Some(io) if !delayed(io, false) => {
-                check_value(io, value, &value_place(at, &pointer, long.is_some()), problems)
+                check_value(io, value, || value_place(at, name, long.is_some()), problems)
             }
             _ => Some(value.clone()),
         };
@@ -233,8 +224,9 @@ fn can_init(io: &Value, long: Option<&Map<String, Value>>) -> bool {
     connection.is_some_and(Value::is_string) || text_of(io, "type").is_some_and(|word| INIT_TYPES.contains(&word))
 }
 
-fn value_place(at: &Source<'_>, pointer: &str, long: bool) -> crate::domain::diagnostic::Place {
-    at.place(&if long { format!("{pointer}/value") } else { pointer.to_owned() })
+fn value_place(at: &Source<'_>, name: &str, long: bool) -> Place {
+    let pointer = format!("/params/{}", super::document::escape_token(name));
+    at.place(&if long { pointer + "/value" } else { pointer })
 }
 
 /// Whether a value is checked only when the run starts.

@@ -39,9 +39,9 @@ use crate::domain::files::{FileContent, FileSet, SourceFile};
 use crate::domain::ids::{Name, ProjectName, WorkflowName};
 use crate::domain::spec::Kind;
 pub use load::{CompileCache, is_policy};
-pub use request::{Request, RequestSource, compile_request};
 use load::{Loaded, Room, Source, load_all};
 use policy::{Policy, Written};
+pub use request::{Request, RequestSource, compile_request};
 use resolve::{Context, Draft};
 use schema::Shape;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 use super::codes;
@@ -102,8 +103,8 @@ impl<'t> Reader<'t> {
             file,
             text,
             parser: Parser::new_from_str_with_options(text, options),
-            // A line has about one node.
-            marks: Vec::with_capacity(text.len() / 20),
+            // Dense text has a node every six characters or so.
+            marks: Vec::with_capacity(text.len() / 6),
             anchors: BTreeMap::new(),
             nodes: 0,
             bytes: 0,
@@ -237,7 +238,7 @@ impl<'t> Reader<'t> {
     }
 
     fn mapping(&mut self, start: &Span, depth: usize) -> Result<Value, Stop> {
-        let mut map = Map::new();
+        let mut map = Map::with_capacity(4);
         let first = self.marks.len();
         // What `<<` brings, with its marks: added behind the mapping's own keys, which win.
         let mut merged: Vec<(String, Value, Vec<Mark>)> = Vec::new();
@@ -279,17 +280,21 @@ impl<'t> Reader<'t> {
             if plain {
                 self.plain_key(&text, &span);
             }
-            if map.contains_key(&text) {
-                let place = self.key_of(first, map.keys().position(|key| *key == text).unwrap_or(0));
-                let problem = Diagnostic::error(
-                    codes::DUPLICATE_KEY,
-                    self.place(&span),
-                    format!("the key `{}` stands twice in this mapping", shown(&text)),
-                );
-                self.add(problem.help("remove one of the two").see(place, "the first one"));
-                self.marks.truncate(before);
-            } else {
-                map.insert(text, value);
+            match map.entry(text) {
+                Entry::Vacant(free) => {
+                    free.insert(value);
+                }
+                Entry::Occupied(taken) => {
+                    let text = taken.key().clone();
+                    let nth = map.keys().position(|key| *key == text).unwrap_or(0);
+                    let problem = Diagnostic::error(
+                        codes::DUPLICATE_KEY,
+                        self.place(&span),
+                        format!("the key `{}` stands twice in this mapping", shown(&text)),
+                    );
+                    self.add(problem.help("remove one of the two").see(self.key_of(first, nth), "the first one"));
+                    self.marks.truncate(before);
+                }
             }
         }
         for (key, value, marks) in merged {
@@ -377,9 +382,14 @@ impl<'t> Reader<'t> {
             }
         }
         match resolve(&text) {
+            Scalar::Text => Value::String(text),
+            Scalar::OnlyText(other) => {
+                self.differs(&text, None, other, span);
+                Value::String(text)
+            }
             Scalar::Plain(value) => value,
             Scalar::Differs(value, other) => {
-                self.differs(&text, &value, other, span);
+                self.differs(&text, Some(&value), other, span);
                 value
             }
             Scalar::Refused(why) => {
@@ -391,8 +401,8 @@ impl<'t> Reader<'t> {
 
     fn plain_key(&mut self, text: &str, span: &Span) {
         match resolve(text) {
-            Scalar::Plain(Value::String(_)) => {}
-            Scalar::Differs(value @ Value::String(_), other) => self.differs(text, &value, other, span),
+            Scalar::Text => {}
+            Scalar::OnlyText(other) => self.differs(text, None, other, span),
             _ => self.error(
                 codes::KEY_NOT_TEXT,
                 span,
@@ -402,13 +412,13 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn differs(&mut self, text: &str, value: &Value, other: &str, span: &Span) {
-        let ours = if value.is_string() { "a text" } else { "a number" };
+    /// Warns that YAML 1.1 reads a scalar otherwise than as a text or, here, as a number.
+    fn differs(&mut self, text: &str, number: Option<&Value>, other: &str, span: &Span) {
+        let ours = if number.is_none() { "a text" } else { "a number" };
         let message = format!("`{}` is {ours} here, but {other} to readers of YAML 1.1", shown(text));
-        let help = if value.is_string() {
-            format!("quote it (`\"{}\"`), or write what you mean", shown(text))
-        } else {
-            format!("write `{value}` if the number is meant, or quote it")
+        let help = match number {
+            None => format!("quote it (`\"{}\"`), or write what you mean", shown(text)),
+            Some(value) => format!("write `{value}` if the number is meant, or quote it"),
         };
         let problem = Diagnostic::warning(codes::YAML_1_1, self.place(span), message).help(help);
         self.add(problem);

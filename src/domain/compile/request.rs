@@ -93,7 +93,9 @@ fn of_text(path: &str, content: &str, project: Option<&ProjectName>) -> Result<(
     }
     let [document] = &documents[..] else {
         let message = format!("one document is expected, and there are {}", documents.len());
-        problems.push(Diagnostic::error(codes::BAD_IDENTITY, Place::file(path), message).help("send one document at a time"));
+        problems.push(
+            Diagnostic::error(codes::BAD_IDENTITY, Place::file(path), message).help("send one document at a time"),
+        );
         return Err(problems);
     };
     let parts: Vec<&str> = path.split('/').collect();
@@ -103,7 +105,8 @@ fn of_text(path: &str, content: &str, project: Option<&ProjectName>) -> Result<(
         (_, Some(project)) => format!("projects/{project}/workflows/{}.yaml", resolve::stem(path)),
         (_, None) => {
             let message = "the file lies in no project, so the run needs one";
-            problems.push(Diagnostic::error(codes::BAD_IDENTITY, Place::file(path), message).help("say `--project NAME`"));
+            problems
+                .push(Diagnostic::error(codes::BAD_IDENTITY, Place::file(path), message).help("say `--project NAME`"));
             return Err(problems);
         }
     };
@@ -114,7 +117,8 @@ fn of_text(path: &str, content: &str, project: Option<&ProjectName>) -> Result<(
 fn worked_in(mut document: Value, request: &Request) -> Value {
     if document.get("kind").and_then(Value::as_str) == Some("component") {
         let name = document.get("name").cloned();
-        let mut operation = Map::from_iter([("version".to_owned(), json!(1.1)), ("kind".to_owned(), json!("operation"))]);
+        let mut operation =
+            Map::from_iter([("version".to_owned(), json!(1.1)), ("kind".to_owned(), json!("operation"))]);
         operation.extend(name.map(|name| ("name".to_owned(), name)));
         operation.insert("component".to_owned(), document);
         document = Value::Object(operation);

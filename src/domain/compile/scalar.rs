@@ -4,9 +4,13 @@ use serde_json::{Number, Value};
 
 /// What a plain scalar is read as.
 pub(super) enum Scalar {
+    /// The text itself.
+    Text,
+    /// A text that YAML 1.1 reads otherwise, with what it would read.
+    OnlyText(&'static str),
     /// A value on which YAML 1.1 and 1.2 agree.
     Plain(Value),
-    /// A value that YAML 1.1 reads otherwise, with what it would read.
+    /// The same for a value that is no text.
     Differs(Value, &'static str),
     /// No value that JSON has; the text says why.
     Refused(&'static str),
@@ -14,27 +18,25 @@ pub(super) enum Scalar {
 
 /// Reads a plain (unquoted) scalar.
 pub(super) fn resolve(text: &str) -> Scalar {
-    let string = || Value::String(text.to_owned());
     // Most scalars are words: a letter that begins none of the special ones decides at once.
     match text.as_bytes().first() {
         None => return Scalar::Plain(Value::Null),
         Some(b'0'..=b'9' | b'-' | b'+' | b'.') => return number(text),
         Some(b'~' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'y' | b'Y' | b'o' | b'O') if text.len() <= 5 => {}
-        Some(_) => return Scalar::Plain(string()),
+        Some(_) => return Scalar::Text,
     }
     match text {
         "~" | "null" | "Null" | "NULL" => Scalar::Plain(Value::Null),
         "true" | "True" | "TRUE" => Scalar::Plain(Value::Bool(true)),
         "false" | "False" | "FALSE" => Scalar::Plain(Value::Bool(false)),
-        "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Scalar::Differs(string(), "`true`"),
-        "no" | "No" | "NO" | "off" | "Off" | "OFF" => Scalar::Differs(string(), "`false`"),
-        _ => Scalar::Plain(string()),
+        "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Scalar::OnlyText("`true`"),
+        "no" | "No" | "NO" | "off" | "Off" | "OFF" => Scalar::OnlyText("`false`"),
+        _ => Scalar::Text,
     }
 }
 
 /// Reads what begins like a number.
 fn number(text: &str) -> Scalar {
-    let string = || Value::String(text.to_owned());
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let all = |digits: &str, radix: u32| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
     if matches!(unsigned, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN") {
@@ -71,23 +73,20 @@ fn number(text: &str) -> Scalar {
         };
     }
     if let Some(digits) = unsigned.strip_prefix("0b").filter(|digits| all(digits, 2)) {
-        return Scalar::Differs(
-            Value::String(text.to_owned()),
-            if digits.len() > 1 { "a binary number" } else { "0 or 1" },
-        );
+        return Scalar::OnlyText(if digits.len() > 1 { "a binary number" } else { "0 or 1" });
     }
     let is = |test: fn(char) -> bool| unsigned.starts_with(|c: char| c.is_ascii_digit()) && unsigned.chars().all(test);
     if is(|c| c.is_ascii_digit() || c == '_') {
-        return Scalar::Differs(string(), "a number");
+        return Scalar::OnlyText("a number");
     }
     let parts = || unsigned.split(':');
     if is(|c| c.is_ascii_digit() || c == ':')
         && !unsigned.starts_with('0')
         && parts().skip(1).all(|part| matches!(part.len(), 1 | 2) && part < "6")
     {
-        return Scalar::Differs(string(), "a number in base 60");
+        return Scalar::OnlyText("a number in base 60");
     }
-    Scalar::Plain(string())
+    Scalar::Text
 }
 
 /// A decimal integer, if 64 bits hold it.
@@ -144,7 +143,12 @@ mod tests {
             ("2020-01-01", json!("2020-01-01")),
             ("12:30pm", json!("12:30pm")),
         ] {
-            assert!(matches!(resolve(text), Scalar::Plain(v) if v == value), "{text}");
+            let found = match resolve(text) {
+                Scalar::Text => json!(text),
+                Scalar::Plain(found) => found,
+                _ => panic!("{text}"),
+            };
+            assert_eq!(found, value, "{text}");
         }
         for (text, value) in [
             ("yes", json!("yes")),
@@ -158,7 +162,12 @@ mod tests {
             ("0o17", json!(15)),
             ("0b11", json!("0b11")),
         ] {
-            assert!(matches!(resolve(text), Scalar::Differs(v, _) if v == value), "{text}");
+            let found = match resolve(text) {
+                Scalar::OnlyText(_) => json!(text),
+                Scalar::Differs(found, _) => found,
+                _ => panic!("{text}"),
+            };
+            assert_eq!(found, value, "{text}");
         }
         for text in [".inf", "-.INF", ".nan", "99999999999999999999999", "1e999"] {
             assert!(matches!(resolve(text), Scalar::Refused(_)), "{text}");

@@ -6,7 +6,7 @@ use super::starts::Transitions;
 use super::{PlanInput, changes::Subject};
 use crate::domain::catalog::Catalog;
 use crate::domain::cron;
-use crate::domain::ids::AgentName;
+use crate::domain::ids::{AgentName, QueueName};
 
 /// All guards, those that pass too: a reader sees how near a limit is.
 pub(super) fn guards(
@@ -23,7 +23,10 @@ pub(super) fn guards(
     for (subject, change) in removed() {
         match subject {
             Subject::Agent(name) => guards.extend(input.live.and_then(|live| agent_removal(live, name))),
-            Subject::Queue { .. } => guards.extend(move_target(input, change)),
+            Subject::Queue { name, .. } => {
+                guards.extend(move_target(input, change));
+                guards.extend(queue_in_use(input, name));
+            }
             _ => {}
         }
     }
@@ -147,5 +150,23 @@ fn move_target(input: &PlanInput<'_>, change: &ObjectChange) -> Option<Guard> {
         overridden: false,
         words: format!("{} moves its runs to queue {to}, which is not declared", change.address),
         remedy: "set its `onRemove` to a queue that stays, one commit before removing it".into(),
+    })
+}
+
+/// A removed queue that workflows of the same commit still name: they are unsound now, and the remover is to blame.
+fn queue_in_use(input: &PlanInput<'_>, queue: &QueueName) -> Option<Guard> {
+    let workflows = input.base.into_iter().flat_map(|base| &base.workflows);
+    let users: Vec<String> = workflows
+        .filter(|(name, workflow)| workflow.item.queue == *queue && input.desired.unsound.contains_key(*name))
+        .map(|(name, _)| name.to_string())
+        .collect();
+    (!users.is_empty()).then(|| Guard {
+        id: GuardId::QueueInUse,
+        actual: users.len() as u64,
+        limit: Some(0),
+        ok: false,
+        overridden: false,
+        words: format!("queue {queue} is removed, and workflow {} still names it", users.join(", ")),
+        remedy: "give those workflows another queue in the same commit".into(),
     })
 }

@@ -427,6 +427,8 @@ pub enum GuardId {
     AgentRemoval,
     /// Runs move to a queue that does not exist.
     MoveTarget,
+    /// A queue goes that workflows still name.
+    QueueInUse,
 }
 
 impl GuardId {
@@ -439,6 +441,7 @@ impl GuardId {
             Self::Freeze => "freeze",
             Self::AgentRemoval => "agent-removal",
             Self::MoveTarget => "move-target",
+            Self::QueueInUse => "queue-in-use",
         }
     }
 

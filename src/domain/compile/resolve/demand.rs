@@ -140,18 +140,14 @@ impl<'d> Resolving<'_, 'd> {
     /// Warns when the request is larger than what its queue or agent can ever give.
     pub(super) fn fits(&mut self, queue: &QueueName, request: &Resources, merged: &Merged<'d>) {
         let policy = self.context.policy;
-        let quota =
-            policy.queues.get(queue).map(|item| (format!("the quota of the queue `{queue}`"), &item.item.quota));
-        let capacity = policy
-            .agents
-            .get(&queue.agent)
-            .map(|item| (format!("the capacity of the agent `{}`", queue.agent), &item.item.capacity));
-        for (what, limits) in quota.into_iter().chain(capacity) {
+        let quota = policy.queues.get(queue).map(|item| (&item.item.quota, "quota of the queue"));
+        let capacity = policy.agents.get(&queue.agent).map(|item| (&item.item.capacity, "capacity of the agent of"));
+        for (limits, what) in quota.into_iter().chain(capacity) {
             for (name, asked) in &request.0 {
                 if let Some(limit) = limits.0.get(name).filter(|limit| asked > limit) {
                     let place = merged.component_at.place("/run/container/resources");
                     let message = format!(
-                        "this asks for {asked} of `{}`, and {what} is {limit}: it would wait for ever",
+                        "this asks for {asked} of `{}`, and the {what} `{queue}` is {limit}: it would wait for ever",
                         shown(name)
                     );
                     self.problems.push(

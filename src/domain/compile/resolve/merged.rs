@@ -102,7 +102,7 @@ impl<'d> Resolving<'_, 'd> {
     /// The `run` section with all patches; a patch must leave it valid.
     pub(super) fn patched_run(&mut self, merged: &mut Merged<'d>) -> Value {
         let run = merged.whole.shift_remove("run").unwrap_or_default();
-        if Some(&run) != merged.component.get("run") {
+        if merged.operation.contains_key("runPatch") || merged.component.contains_key("presets") {
             for why in violation::sentences(&run, Shape::Run) {
                 let place = if merged.operation.contains_key("runPatch") {
                     merged.at.place("/runPatch")

@@ -107,9 +107,8 @@ pub(in crate::domain::compile) fn resolve(
     let resolved = resolving.workflow(draft);
     let found = resolving.problems;
     let sound = found.errors() == 0;
-    let object = format!("workflow {}", draft.name);
     for problem in found.iter() {
-        problems.push(checks::about(problem.clone(), object.clone()));
+        problems.push(checks::about(problem.clone(), format!("workflow {}", draft.name)));
     }
     resolved.filter(|_| sound)
 }
