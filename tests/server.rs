@@ -209,7 +209,7 @@ fn runs_are_started_listed_and_filtered() {
     assert_eq!(ids("?status=queued&status=succeeded").len(), 2);
     assert_eq!(ids("?queue=here/gpu"), [first.as_str()]);
     assert_eq!(ids("?project=p&workflow=wait"), [waiting.as_str()]);
-    assert_eq!(ids("?agent=elsewhere"), [String::new(); 0]);
+    assert!(ids("?agent=elsewhere").is_empty());
     assert_eq!(ids("?limit=1"), [waiting.as_str()]);
     assert_eq!(ids(&format!("?before={waiting}")), [first.as_str()]);
     for bad in ["?stauts=queued", "?status=quued", "?limit=0", "?before=zz"] {
