@@ -501,7 +501,7 @@ fn the_world_does_not_come_into_the_domain() {
         "use std::collections::{BTreeMap, HashMap};",
         "use tokio::sync::mpsc;",
         "async fn f() {}",
-        "fn f() { uuid::Uuid::now_v7(); }",
+        "fn f() { uuid::Uuid::new_v4(); }",
         "use std::net::TcpStream;",
         "use std::process::Command;",
         "fn f() -> String { std::env::var(\"HOME\").unwrap_or_default() }",

@@ -98,12 +98,12 @@ impl Quantity {
 impl fmt::Display for Quantity {
     /// The shortest exact form: `500m`, `4`, `16Gi`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 % 1000 != 0 {
+        if !self.0.is_multiple_of(1000) {
             return f.pad(&format!("{}m", self.0));
         }
         let units = self.0 / 1000;
         for (suffix, shift) in [("Ei", 60), ("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)] {
-            if units >= 1 << shift && units % (1 << shift) == 0 {
+            if units >= 1 << shift && units.is_multiple_of(1 << shift) {
                 return f.pad(&format!("{}{suffix}", units >> shift));
             }
         }
