@@ -1,4 +1,5 @@
 //! Agreement with Polyaxon's own verdicts, on the cases that its reference implementation was run on.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

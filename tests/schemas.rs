@@ -1,4 +1,5 @@
 //! The published schemas: equal to the types, valid, and described. `UPDATE_SCHEMAS=1` rewrites the files.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 

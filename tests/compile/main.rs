@@ -1,7 +1,9 @@
 //! Text → catalog or diagnostics, through the public door.
+#![allow(clippy::unwrap_used)]
 
 mod digests;
 mod hostile;
+mod mutations;
 mod problems;
 mod repo;
 mod resolved;
