@@ -43,7 +43,7 @@ const DOMAIN: [(&str, &[&str]); 7] = [
 ];
 
 /// Who may name whom outside, beside themselves.
-const SHELL: [(&str, &[&str]); 11] = [
+const SHELL: [(&str, &[&str]); 12] = [
     ("store", &["domain"]),
     ("source", &["domain"]),
     ("target", &["domain"]),
