@@ -118,6 +118,7 @@ fn world(queued: usize, queues: usize, shapes: usize, binds: &str) -> (State, Ve
     };
     let revision = RevisionApplied {
         commit: CommitId::new("c"),
+        policy: CommitId::new("bench"),
         subject: String::new(),
         plan: Digest::of(b""),
         organization: None,

@@ -1,6 +1,8 @@
 //! Whole paths, measured from outside: `git push` → process started, and runs of `/bin/true` end to end beside bare
 //! fork-exec in the same run. `cargo bench --bench path`; `TIDEGATE_BENCH_RUNS` and `TIDEGATE_BENCH_PUSHES` set the size.
 
+#![allow(clippy::unwrap_used)] // a benchmark that cannot go on ends
+
 #[path = "../tests/path/site.rs"]
 #[allow(dead_code)]
 mod site;

@@ -96,7 +96,7 @@ fn only_known_keywords_stand_in_them() {
 
 #[test]
 fn every_property_is_described() {
-    fn walk(root: &Value, schema: &Value, path: &str, missing: &mut Vec<String>) {
+    fn walk(schema: &Value, path: &str, missing: &mut Vec<String>) {
         match schema {
             Value::Object(map) => {
                 for (name, field) in map.get("properties").and_then(Value::as_object).into_iter().flatten() {
@@ -105,16 +105,16 @@ fn every_property_is_described() {
                         missing.push(format!("{path}/{name}"));
                     }
                 }
-                map.iter().for_each(|(key, inner)| walk(root, inner, &format!("{path}/{key}"), missing));
+                map.iter().for_each(|(key, inner)| walk(inner, &format!("{path}/{key}"), missing));
             }
-            Value::Array(list) => list.iter().for_each(|inner| walk(root, inner, path, missing)),
+            Value::Array(list) => list.iter().for_each(|inner| walk(inner, path, missing)),
             _ => {}
         }
     }
     for (name, draft) in all() {
         let schema = render(name, draft).unwrap();
         let mut missing = Vec::new();
-        walk(&schema, &schema, name, &mut missing);
+        walk(&schema, name, &mut missing);
         assert_eq!(missing, Vec::<String>::new());
         assert!(name == ANY || schema.to_string().contains("\"examples\""), "{name} has no example");
     }

@@ -1,5 +1,7 @@
 //! From `git push` to finished run, with real git, a real store and real processes.
 
+#![allow(clippy::unwrap_used)] // a test that cannot unwrap fails, which is what it should do
+
 mod kill;
 mod outages;
 mod people;
