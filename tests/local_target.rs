@@ -358,55 +358,6 @@ fn an_agent_that_cannot_be_supervised_is_down_and_says_why() {
     target.close();
 }
 
-/// Prints how local runs compare with the bare floor; `cargo test --test local_target -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn throughput() {
-    const RUNS: u128 = 2_000;
-    let floor = Instant::now();
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| (0..RUNS / 2).for_each(|_| assert!(Command::new("/bin/true").status().unwrap().success())));
-        }
-    });
-    let floor = floor.elapsed();
-    let agent = Agent::new();
-    let launches: Vec<Launch> = (1..=RUNS).map(|n| launch(n, json!({"command": "/bin/true"}))).collect();
-    let begun = Instant::now();
-    // Two in flight, as a queue with concurrency 2 has them.
-    let (mut next, mut ended) = (launches.iter(), Vec::new());
-    let mut effects: Vec<Effect> =
-        next.by_ref().take(2).map(|launch| Effect::Launch(Box::new(launch.clone()))).collect();
-    while ended.len() < launches.len() {
-        agent.target().deliver(std::mem::take(&mut effects));
-        for attempt in agent.heard().wait("one ends", |heard| {
-            heard.ended.get(ended.len()..).filter(|fresh| !fresh.is_empty()).map(<[_]>::to_vec)
-        }) {
-            ended.push(attempt);
-            effects.push(Effect::Forget(attempt));
-            effects.extend(next.next().map(|launch| Effect::Launch(Box::new(launch.clone()))));
-        }
-    }
-    let two = begun.elapsed();
-    let cpu = |pid: &str| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<i64> = stat.rsplit(')').next().unwrap().split(' ').filter_map(|f| f.parse().ok()).collect();
-        // User and system time in ticks of 10 ms; the states' letter is not a number.
-        (fields[10] + fields[11]) as f64 * 10_000.0 / RUNS as f64
-    };
-    println!("CPU of the supervisor, with its forks, {:.0} µs a run", cpu(&agent.supervisor().to_string()));
-    let agent = Agent::new();
-    let begun = Instant::now();
-    agent.target().deliver(launches.iter().map(|launch| Effect::Launch(Box::new(launch.clone()))).collect());
-    launches.iter().for_each(|launch| drop(agent.wait_end(launch.attempt)));
-    let all = begun.elapsed();
-    let per_second = |took: Duration| RUNS as f64 / took.as_secs_f64();
-    println!("floor {:.0}/s", per_second(floor));
-    for (what, took) in [("2 in flight", two), ("all at once", all)] {
-        println!("{what} {:.0}/s = {:.2} of the floor", per_second(took), floor.as_secs_f64() / took.as_secs_f64());
-    }
-}
-
 /// A local agent in a directory of its own, and what it has reported.
 struct Agent {
     dir: PathBuf,
