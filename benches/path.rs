@@ -21,6 +21,9 @@ use tidegate::domain::ids::{ProjectName, QueueName};
 use tidegate::domain::workflow::start::{Circumstances, of_operation};
 use tidegate::reconciler::new_run_id;
 
+/// Limit of the queue: enough that a slot is filled again before the next one is free.
+const IN_FLIGHT: u32 = 64;
+
 fn main() {
     let number = |name: &str, default: usize| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
     runs_per_second(number("TIDEGATE_BENCH_RUNS", 2000));
@@ -46,7 +49,7 @@ fn floor(runs: usize) -> f64 {
 
 fn runs_per_second(runs: usize) {
     let site = site::Site::new();
-    site.write("queues/here/fast.yaml", &site::queue("fast", 4));
+    site.write("queues/here/fast.yaml", &site::queue("fast", IN_FLIGHT));
     let first = site.push("first");
     let server = site.start();
     server.until_seen(&first);
