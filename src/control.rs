@@ -271,7 +271,7 @@ impl ControlPlane {
 
     /// What is applied.
     pub fn catalog(&self) -> Option<Arc<Catalog>> {
-        get(&self.0.shared.applied).map(|applied| Arc::new(applied.catalog.clone()))
+        get(&self.0.shared.applied).map(|applied| Arc::clone(&applied.catalog))
     }
 
     /// How the git side stands.

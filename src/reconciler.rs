@@ -83,7 +83,7 @@ pub struct Shared {
 /// A catalog with what it was made of.
 pub struct Wanted {
     /// What it says.
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     /// Which commit it is.
     pub revision: Revision,
     /// The files.
@@ -239,7 +239,7 @@ impl Reconciler {
             let compiled = compile_with(&files, &mut self.cache);
             if let Some(catalog) = compiled.catalog {
                 let revision = revision_of(&files, &get(&self.shared.status).reference, Vec::new());
-                set(&self.shared.applied, Some(Arc::new(Wanted { catalog, revision, files })));
+                set(&self.shared.applied, Some(Arc::new(Wanted { catalog: Arc::new(catalog), revision, files })));
             }
         }
     }
@@ -363,7 +363,7 @@ impl Reconciler {
         };
         let unsound_policy = policy != commit;
         let reference = get(&self.shared.status).reference;
-        let mut wanted = Wanted { catalog, revision: revision_of(&files, &reference, dirty), files };
+        let mut wanted = Wanted { catalog: Arc::new(catalog), revision: revision_of(&files, &reference, dirty), files };
         let mut exceptions = overrides(&wanted.files.message);
         let plan = self.plan(base.as_deref(), &wanted, exceptions, &diagnostics);
         let plan = match permission {
@@ -387,7 +387,7 @@ impl Reconciler {
         }
         let started = self.carry_out(&plan, &wanted, base.as_deref(), policy, heal)?;
         if let Some(base) = &base {
-            keep_last_good(&mut wanted.catalog, &base.catalog);
+            keep_last_good(Arc::make_mut(&mut wanted.catalog), &base.catalog);
         }
         if self.switches.was_restored() {
             tracing::warn!("restored from a backup: what changed in git since was taken over, and starts nothing");
@@ -421,7 +421,7 @@ impl Reconciler {
     }
 
     fn plan(&self, base: Option<&Wanted>, wanted: &Wanted, overrides: Overrides, diagnostics: &Diagnostics) -> Plan {
-        let mut desired = wanted.catalog.clone();
+        let mut desired = Catalog::clone(&wanted.catalog);
         if let Some(first_sync) = self.first_sync {
             desired.organization.item.first_sync = first_sync;
         }
@@ -565,7 +565,7 @@ impl Sides {
     ) -> Plan {
         plan(&PlanInput {
             source: &self.source,
-            base: base.map(|base| &base.catalog),
+            base: base.map(|base| &*base.catalog),
             desired,
             base_info: base.map(|base| &base.revision),
             desired_info,
