@@ -1,0 +1,129 @@
+//! One look at the source: which commit it is, what its files hold, and what was applied before.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+
+use super::shared::{Followed, Wanted, get, set};
+use super::{Permission, Reconciler, SyncError};
+use crate::domain::compile::{compile_with, is_policy};
+use crate::domain::files::FileSet;
+use crate::domain::ids::{CommitId, Digest};
+use crate::domain::plan::Revision;
+use crate::source::{Mirror, read_worktree};
+
+impl Reconciler {
+    pub(super) fn look(
+        &mut self,
+        even_unchanged: bool,
+        permission: Permission,
+    ) -> Result<(CommitId, usize), SyncError> {
+        let pinned = self.switches.positions().pinned.clone();
+        let (files, dirty) = match &self.followed {
+            Followed::Repository(mirror) => {
+                let commit = match pinned {
+                    Some(commit) if mirror.commit_info(&commit).is_ok() => commit,
+                    Some(commit) => mirror.fetch().map(|_| commit)?,
+                    None => mirror.fetch()?.commit,
+                };
+                self.seen(&commit);
+                if self.settled.as_ref() == Some(&commit) && !even_unchanged {
+                    return Ok((commit, 0));
+                }
+                self.keep(mirror, &commit)?;
+                (mirror.read_specs(&commit)?, Vec::new())
+            }
+            Followed::Worktree(dir) => {
+                let mut files = read_worktree(dir)?;
+                files.commit = worktree_commit(&files);
+                self.seen(&files.commit);
+                if self.settled.as_ref() == Some(&files.commit) && !even_unchanged {
+                    return Ok((files.commit, 0));
+                }
+                let head = crate::source::head_of(dir)?;
+                (files, head.map(|head| head.dirty).unwrap_or_default())
+            }
+        };
+        self.settled = None;
+        if get(&self.shared.applied).is_none() {
+            // The mirror may have been made anew, and have the applied commit only now.
+            self.recall();
+        }
+        let result = self.apply(files, dirty, even_unchanged, permission);
+        // What is held is looked at again: a freeze ends by itself.
+        if let Ok((commit, _)) = &result
+            && get(&self.shared.status).held.is_none()
+        {
+            self.settled = Some(commit.clone());
+        }
+        result
+    }
+
+    /// Before a commit is applied: it, and what is applied until then, cannot be lost to rewritten history.
+    fn keep(&self, mirror: &Mirror, commit: &CommitId) -> Result<(), SyncError> {
+        let applied = self.engine.read(|state| state.applied().cloned());
+        let mut commits = vec![commit.clone()];
+        for old in applied.into_iter().flat_map(|applied| [applied.commit, applied.policy]) {
+            // Those of another repository or a lost mirror cannot be kept any more.
+            if !commits.contains(&old) && mirror.commit_info(&old).is_ok() {
+                commits.push(old);
+            }
+        }
+        Ok(mirror.keep(&commits)?)
+    }
+
+    fn seen(&self, commit: &CommitId) {
+        self.shared.status.write().unwrap_or_else(PoisonError::into_inner).seen = Some(commit.clone());
+    }
+
+    /// Makes the applied catalog again from its commits, if they are in the mirror.
+    pub(super) fn recall(&mut self) {
+        let Some(applied) = self.engine.read(|state| state.applied().cloned()) else { return };
+        if let Followed::Repository(mirror) = &self.followed
+            && let Ok(mut files) = mirror.read_specs(&applied.commit)
+        {
+            if applied.policy != applied.commit {
+                let Ok(policy) = mirror.read_specs(&applied.policy) else { return };
+                files = with_policy_of(&files, &policy);
+            }
+            let compiled = compile_with(&files, &mut self.cache);
+            if let Some(catalog) = compiled.catalog {
+                let revision = revision_of(&files, &get(&self.shared.status).reference, Vec::new());
+                set(&self.shared.applied, Some(Arc::new(Wanted { catalog: Arc::new(catalog), revision, files })));
+            }
+        }
+    }
+}
+
+/// Files of a working tree have no commit; the id is made of what they hold.
+fn worktree_commit(files: &FileSet) -> CommitId {
+    let mut bytes = Vec::new();
+    for file in &files.tree {
+        bytes.extend(file.path.as_bytes());
+        bytes.push(0);
+        bytes.extend(file.id.as_bytes());
+        bytes.push(0);
+    }
+    CommitId::new(&format!("worktree-{}", Digest::of(&bytes).short()))
+}
+
+/// What a revision is called in plans.
+pub fn revision_of(files: &FileSet, label: &str, dirty: Vec<String>) -> Revision {
+    Revision {
+        commit: files.commit.clone(),
+        label: label.to_owned(),
+        dirty,
+        message: files.message.clone(),
+        time: Some(files.time),
+    }
+}
+
+/// The files of one revision with the policy files of another.
+pub(super) fn with_policy_of(files: &FileSet, good: &FileSet) -> FileSet {
+    let mut mixed = files.clone();
+    mixed.files.retain(|file| !is_policy(file));
+    // A file may have become policy, or have been.
+    let taken: BTreeSet<String> = mixed.files.iter().map(|file| file.path.clone()).collect();
+    mixed.files.extend(good.files.iter().filter(|file| is_policy(file) && !taken.contains(&file.path)).cloned());
+    mixed.files.sort_by(|a, b| a.path.cmp(&b.path));
+    mixed
+}

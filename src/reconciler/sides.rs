@@ -1,0 +1,50 @@
+//! The server's sides of a comparison: what is applied, live and admitted.
+
+use super::shared::{Shared, Wanted, get};
+use crate::domain::catalog::Catalog;
+use crate::domain::diagnostic::Diagnostics;
+use crate::domain::plan::{Admissions, Live, Overrides, Plan, PlanInput, Revision, SourceRef, Standing, plan};
+use crate::engine::{Engine, wall_clock};
+use crate::revision;
+
+/// The server's sides of a comparison.
+pub struct Sides {
+    source: SourceRef,
+    live: Live,
+    /// What was admitted so far.
+    pub admissions: Admissions,
+}
+
+impl Sides {
+    /// As things are.
+    pub fn now(engine: &Engine, shared: &Shared) -> Self {
+        let status = get(&shared.status);
+        let (live, admissions) = revision::live(engine);
+        Self { source: SourceRef { id: status.source, git_ref: status.reference }, live, admissions }
+    }
+
+    /// Compares files with what is applied and live.
+    pub fn compare(
+        &self,
+        base: Option<&Wanted>,
+        desired: &Catalog,
+        desired_info: &Revision,
+        overrides: Overrides,
+        standing: Standing,
+        diagnostics: &Diagnostics,
+    ) -> Plan {
+        plan(&PlanInput {
+            source: &self.source,
+            base: base.map(|base| &*base.catalog),
+            desired,
+            base_info: base.map(|base| &base.revision),
+            desired_info,
+            live: Some(&self.live),
+            admissions: Some(&self.admissions),
+            overrides,
+            standing,
+            now: wall_clock(),
+            diagnostics,
+        })
+    }
+}
