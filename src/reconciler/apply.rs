@@ -70,6 +70,11 @@ impl Reconciler {
             }
             Permission::Usual => plan,
         };
+        if matches!(permission, Permission::Approved(_))
+            && let Some(still) = plan.guards.iter().find(|guard| !guard.ok)
+        {
+            return Err(SyncError::Guard(format!("{}: {}", still.words, still.remedy)));
+        }
         let plan = Arc::new(plan);
         set(&self.shared.plan, Some(plan.clone()));
         if let Some(refusing) = plan.guards.iter().find(|guard| !guard.ok && guard.id.refuses()) {

@@ -1,13 +1,14 @@
 //! One look at the source: which commit it is, what its files hold, and what was applied before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 use super::shared::{Followed, Wanted, get, set};
 use super::{Permission, Reconciler, SyncError};
-use crate::domain::compile::{compile_with, is_policy};
+use crate::domain::catalog::Catalog;
+use crate::domain::compile::{compile, compile_with, is_policy};
 use crate::domain::files::FileSet;
-use crate::domain::ids::{CommitId, Digest};
+use crate::domain::ids::{CommitId, Digest, WorkflowName};
 use crate::domain::plan::Revision;
 use crate::source::{Mirror, read_worktree};
 
@@ -62,7 +63,12 @@ impl Reconciler {
     fn keep(&self, mirror: &Mirror, commit: &CommitId) -> Result<(), SyncError> {
         let applied = self.engine.read(|state| state.applied().cloned());
         let mut commits = vec![commit.clone()];
-        for old in applied.into_iter().flat_map(|applied| [applied.commit, applied.policy]) {
+        let last_good = self.engine.read(|state| {
+            let applied = get(&self.shared.applied);
+            let unsound = applied.iter().flat_map(|applied| applied.catalog.unsound.keys());
+            unsound.filter_map(|name| state.cursors().get(name)).map(|cursor| cursor.commit.clone()).collect::<Vec<_>>()
+        });
+        for old in applied.into_iter().flat_map(|applied| [applied.commit, applied.policy]).chain(last_good) {
             // Those of another repository or a lost mirror cannot be kept any more.
             if !commits.contains(&old) && mirror.commit_info(&old).is_ok() {
                 commits.push(old);
@@ -86,9 +92,29 @@ impl Reconciler {
                 files = with_policy_of(&files, &policy);
             }
             let compiled = compile_with(&files, &mut self.cache);
-            if let Some(catalog) = compiled.catalog {
+            if let Some(mut catalog) = compiled.catalog {
+                self.recall_last_good(&mut catalog);
                 let revision = revision_of(&files, &get(&self.shared.status).reference, Vec::new());
                 set(&self.shared.applied, Some(Arc::new(Wanted { catalog: Arc::new(catalog), revision, files })));
+            }
+        }
+    }
+
+    /// What was not sound in the applied commit is taken from the commit in which it last was.
+    fn recall_last_good(&self, catalog: &mut Catalog) {
+        let Followed::Repository(mirror) = &self.followed else { return };
+        let cursors = self.engine.read(|state| state.cursors().clone());
+        let mut by_commit: BTreeMap<CommitId, Vec<WorkflowName>> = BTreeMap::new();
+        for name in catalog.unsound.keys().filter(|name| !catalog.workflows.contains_key(name)) {
+            if let Some(cursor) = cursors.get(name) {
+                by_commit.entry(cursor.commit.clone()).or_default().push(name.clone());
+            }
+        }
+        for (commit, names) in by_commit {
+            let Ok(files) = mirror.read_specs(&commit) else { continue };
+            let Some(mut before) = compile(&files).catalog else { continue };
+            for name in names {
+                catalog.workflows.extend(before.workflows.remove(&name).map(|workflow| (name, workflow)));
             }
         }
     }

@@ -234,6 +234,8 @@ fn scenario_16_one_identity_in_two_files() {
     assert_eq!(all.push("twice"), 0);
     all.server.until("both are errors", |server| server.0.diagnostics().errors() >= 2);
     all.server.until("the last good one stays", |_| all.has("p/train"));
+    let all = all.restart(|_| {});
+    all.server.until("a restart finds the last good one again", |_| all.has("p/train"));
     all.site.remove(&path("other"));
     assert_eq!(all.push("once"), 0);
 }
@@ -348,6 +350,9 @@ fn scenario_26_freeze() {
     all.server.0.sync_now();
     all.server.until("it is held", |server| server.0.sync_status().held.is_some());
     assert_eq!(all.server.runs().len(), 0);
+    let held = all.server.0.sync_status().held.unwrap().plan;
+    let said = tokio::runtime::Runtime::new().unwrap().block_on(all.server.0.approve_plan(held));
+    assert!(said.is_err_and(|why| why.to_string().contains("freeze")), "a freeze is not approved away");
     all.site.write("tidegate.yaml", &organization(""));
     assert_eq!(all.push("released"), 1);
     all.server.until("nothing is held", |server| server.0.sync_status().held.is_none());
