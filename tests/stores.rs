@@ -734,6 +734,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             Event::RunProgressed { run: id(n), attempt: Attempt(attempt), status, cause, at: Timestamp(at) }
         }),
         1 => (n.clone(), some()).prop_map(|(n, cause)| Event::RunStopping { run: id(n), cause }),
+        1 => (n.clone(), some()).prop_map(|(n, cause)| Event::PipelineStopping { run: id(n), end: Status::Failed, cause }),
         1 => (n.clone(), some(), 0..3u32).prop_map(|(n, cause, attempt)| {
             Event::RunRetrying { run: id(n), attempt: Attempt(attempt), until: Timestamp(0), cause }
         }),

@@ -186,12 +186,18 @@ impl Oracle {
                 assert!(slot(self.run(*run)), "only what holds a slot is told to stop");
                 self.run(*run).status = Status::Stopping;
             }
+            Event::PipelineStopping { run, .. } => {
+                let run = self.run(*run);
+                assert!(run.new.pipeline.is_some());
+                run.status = Status::Stopping;
+            }
             Event::RunRetrying { run, until, .. } => {
                 let run = self.run(*run);
                 (run.status, run.until) = (Status::Retrying, *until);
             }
             Event::RunFinished { run, status, .. } => {
                 assert!(status.is_final());
+                assert!(self.runs.iter().all(|r| r.new.parent != Some(*run)), "a pipeline ends after what is below it");
                 self.run(*run);
                 self.runs.retain(|other| other.new.id != *run);
             }

@@ -1,7 +1,8 @@
 //! Small scenarios, each by its name.
 
 use tidegate::domain::catalog::{QueuePolicy, SupersedePolicy};
-use tidegate::domain::dispatch::command::{Command, Outcome, Rejection};
+use tidegate::domain::dispatch::command::{Advance, Command, NewChild, Outcome, PipelineEnd, Rejection};
+use tidegate::domain::dispatch::event::NewRun;
 use tidegate::domain::dispatch::observation::{Cause, Seen};
 use tidegate::domain::dispatch::status::Status;
 use tidegate::domain::dispatch::{Blocker, FIRST_RETRY, Owed, never_fits, next_wakeup};
@@ -262,8 +263,45 @@ fn stopping_a_pipeline_stops_what_is_below_it() {
     let nested = world.child(root, "a/q", Some(9));
     let leaves: Vec<_> = (0..2).map(|_| world.child(nested, "a/q", None)).collect();
     world.stop(root);
-    assert_eq!(world.status(leaves[0]), Some(Status::Stopping));
-    assert!([root, nested, leaves[1]].into_iter().all(|run| world.status(run).is_none()));
+    assert!([root, nested, leaves[0]].into_iter().all(|run| world.status(run) == Some(Status::Stopping)));
+    assert_eq!(world.status(leaves[1]), None);
+    assert_eq!(world.stop(root), Outcome::Already);
+    let late = world.new_run("a/q");
+    let late = NewRun { parent: Some(nested), ..late };
+    assert_eq!(world.exec(Command::Submit(vec![late])), Outcome::Refused(Rejection::NoSuchPipeline(nested)));
+    world.fail(leaves[0], "Killed");
+    assert!([root, nested].into_iter().all(|run| world.status(run).is_none()));
+    assert_eq!(world.ended(root), Some((Status::Stopped, "StoppedByUser".to_owned())));
+}
+
+#[test]
+fn a_step_of_a_pipeline_makes_children_once_and_ends_it_when_all_have_ended() {
+    let mut world = world(-1, policy(1, -1));
+    let root = world.submit_as("a/q", |run| run.pipeline = Some(limit(9)));
+    let runs: Vec<NewRun> = (0..3).map(|_| NewRun { parent: Some(root), ..world.new_run("a/q") }).collect();
+    let skipped = Some((Status::Skipped, Cause::new("ConditionsCheckFailed", "")));
+    let children = runs.iter().zip([None, skipped, None]);
+    let children: Vec<_> = children.map(|(run, ended)| NewChild { run: run.clone(), ended }).collect();
+    let step = |children: &[NewChild], end: Option<(Status, bool)>| {
+        let end = end.map(|(status, stop_children)| PipelineEnd {
+            status,
+            cause: Cause::new("Goal", ""),
+            outputs: serde_json::Map::from_iter([("loss".to_owned(), 1.into())]),
+            stop_children,
+        });
+        Command::Advance(Box::new(Advance { pipeline: root, children: children.to_vec(), end }))
+    };
+    assert_eq!(world.exec(step(&children, Some((Status::Succeeded, false)))), Outcome::Done);
+    assert_eq!(world.exec(step(&children, None)), Outcome::Already, "asking twice makes nothing twice");
+    assert_eq!(world.ended(runs[1].id), Some((Status::Skipped, "ConditionsCheckFailed".to_owned())));
+    world.finish(runs[0].id);
+    assert_eq!(world.exec(step(&[], Some((Status::Succeeded, false)))), Outcome::Already, "one child is left");
+    assert_eq!(world.exec(step(&[], Some((Status::Failed, true)))), Outcome::Done);
+    assert_eq!((world.status(root), world.status(runs[2].id)), (Some(Status::Stopping), Some(Status::Stopping)));
+    world.crash();
+    world.fail(runs[2].id, "Killed");
+    assert_eq!(world.ended(root), Some((Status::Failed, "Goal".to_owned())));
+    assert_eq!(world.exec(step(&children, None)), Outcome::Already, "a pipeline that has ended makes nothing");
 }
 
 #[test]

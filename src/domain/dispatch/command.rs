@@ -1,7 +1,10 @@
 //! What may be asked of the state machine, with every id it needs inside, and how it may refuse.
 
+use serde_json::{Map, Value};
+
 use super::event::{NewRun, RevisionApplied};
-use super::observation::Observation;
+use super::observation::{Cause, Observation};
+use super::status::Status;
 use crate::domain::catalog::QueuePolicy;
 use crate::domain::ids::{CommitId, QueueName, RunId};
 
@@ -21,6 +24,8 @@ pub enum Command {
     },
     /// Start runs.
     Submit(Vec<NewRun>),
+    /// Take a running pipeline a step forward; nothing happens when it does not run (any more).
+    Advance(Box<Advance>),
     /// Stop a run.
     Stop {
         /// Which run.
@@ -51,6 +56,39 @@ pub enum Command {
     },
     /// A target has seen something.
     Observe(Observation),
+}
+
+/// A step of a pipeline: what it makes, and how it ends when it does. Asking twice is harmless.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Advance {
+    /// Which pipeline.
+    pub pipeline: RunId,
+    /// Direct children to make; those that are known already are passed over.
+    pub children: Vec<NewChild>,
+    /// How it ends.
+    pub end: Option<PipelineEnd>,
+}
+
+/// A child of a pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewChild {
+    /// The run.
+    pub run: NewRun,
+    /// A final status that it has from the beginning, and why: it is recorded and never starts.
+    pub ended: Option<(Status, Cause)>,
+}
+
+/// How a pipeline ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PipelineEnd {
+    /// A final status.
+    pub status: Status,
+    /// Why.
+    pub cause: Cause,
+    /// What it reports.
+    pub outputs: Map<String, Value>,
+    /// Whether children that have not ended are stopped first; without it, their presence means that this came too early.
+    pub stop_children: bool,
 }
 
 /// Why a command was refused; nothing has happened.

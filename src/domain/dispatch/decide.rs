@@ -8,6 +8,7 @@ use super::command::{Command, Outcome, Rejection};
 use super::event::{Event, NewRun, RevisionApplied};
 use super::gates::GateOwner;
 use super::observation::{Cause, DEADLINE_EXCEEDED, LOST, Observation, Seen};
+use super::pipelines::{advance, stop};
 use super::state::State;
 use super::status::Status;
 use super::table::{MAX_RUNS, RunIx};
@@ -51,8 +52,11 @@ pub fn decide(state: &State, now: Timestamp, command: &Command) -> Decision {
             apply(state, now, based_on, revision, starts, stops)
         }
         Command::Submit(runs) => submit(Draft::new(state, now), runs, None),
-        Command::Stop { run, by } => stop(state, now, *run, &Cause::new("StoppedByUser", format!("stopped by {by}")))
-            .ok_or(Rejection::NoSuchRun(*run)),
+        Command::Advance(step) => advance(state, now, step),
+        Command::Stop { run, by } => {
+            let cause = Cause::new("StoppedByUser", format!("stopped by {by}"));
+            stop(state, now, *run, Status::Stopped, &cause).ok_or(Rejection::NoSuchRun(*run))
+        }
         Command::Approve { run, by } => approve(state, now, *run, by),
         Command::ChangeQueue { queue, policy, by } => match state.queues.queue_of.get(queue) {
             None => Err(Rejection::NoSuchQueue(queue.clone())),
@@ -71,7 +75,7 @@ pub fn decide(state: &State, now: Timestamp, command: &Command) -> Decision {
     result.map_or_else(Decision::refused, Decision::events)
 }
 
-type Decided = Result<Vec<Event>, Rejection>;
+pub(super) type Decided = Result<Vec<Event>, Rejection>;
 
 fn apply(
     state: &State,
@@ -93,18 +97,18 @@ fn apply(
 }
 
 /// What one command has come to so far, so that its later parts see the earlier ones.
-struct Draft<'a> {
-    state: &'a State,
-    now: Timestamp,
-    events: Vec<Event>,
+pub(super) struct Draft<'a> {
+    pub state: &'a State,
+    pub now: Timestamp,
+    pub events: Vec<Event>,
     /// Runs that it makes.
-    made: IndexMap<RunId, &'a NewRun>,
+    pub made: IndexMap<RunId, &'a NewRun>,
     /// Runs that it ends or tells to stop.
-    ended: BTreeSet<RunId>,
+    pub ended: BTreeSet<RunId>,
 }
 
 impl<'a> Draft<'a> {
-    fn new(state: &'a State, now: Timestamp) -> Self {
+    pub fn new(state: &'a State, now: Timestamp) -> Self {
         Self { state, now, events: Vec::new(), made: IndexMap::new(), ended: BTreeSet::new() }
     }
 
@@ -118,50 +122,66 @@ impl<'a> Draft<'a> {
             self.ended.insert(run);
             return;
         }
-        for event in stop(self.state, self.now, run, cause).into_iter().flatten() {
-            let (Event::RunFinished { run, .. } | Event::RunStopping { run, .. }) = &event else { continue };
+        for event in stop(self.state, self.now, run, Status::Stopped, cause).into_iter().flatten() {
+            let (Event::RunFinished { run, .. } | Event::RunStopping { run, .. } | Event::PipelineStopping { run, .. }) =
+                &event
+            else {
+                continue;
+            };
             if self.ended.insert(*run) {
                 self.events.push(event);
             }
         }
     }
 
-    fn finish(&mut self, run: RunId, status: Status, cause: Cause) {
+    pub fn finish(&mut self, run: RunId, status: Status, cause: Cause) {
         self.events.push(finished(run, status, cause, self.now));
         self.ended.insert(run);
     }
 
-    /// Whether there is an unfinished pipeline of this id.
+    /// Whether there is a pipeline of this id that still takes children.
     fn has_pipeline(&self, id: RunId) -> bool {
-        let stored = || self.state.runs.find(id).is_some_and(|ix| self.state.runs[ix].pipeline.is_some());
+        let takes =
+            |ix: RunIx| self.state.runs[ix].pipeline.is_some() && self.state.runs[ix].status != Status::Stopping;
+        let stored = || self.state.runs.find(id).is_some_and(takes);
         !self.ended.contains(&id) && (self.made.get(&id).is_some_and(|run| run.pipeline.is_some()) || stored())
     }
 }
 
 /// Starts runs; those that are known already are passed over, so that asking twice is harmless.
 fn submit<'a>(mut draft: Draft<'a>, runs: &'a [NewRun], with: Option<&RevisionApplied>) -> Decided {
-    let state = draft.state;
     for run in runs {
-        if state.runs.find(run.id).is_some() || state.finished_recently(run.id) || draft.made.contains_key(&run.id) {
-            continue;
-        }
-        if state.runs.len() + draft.made.len() >= MAX_RUNS {
-            return Err(Rejection::TooManyRuns(state.runs.len()));
-        }
-        takes_runs(state, &run.queue, with)?;
-        if let Some(parent) = run.parent.filter(|parent| !draft.has_pipeline(*parent)) {
-            return Err(Rejection::NoSuchPipeline(parent));
-        }
-        let skipped = supersede(&mut draft, run);
-        draft.events.push(Event::RunCreated(Box::new(run.clone())));
-        draft.made.insert(run.id, run);
-        if let Some(cause) = skipped {
-            draft.finish(run.id, Status::Skipped, cause);
-        } else if run.pipeline.is_some() && run.parent.is_none() && run.group.is_none() && !run.needs_approval {
-            draft.events.push(begins(run.id, draft.now));
-        }
+        create(&mut draft, run, with)?;
     }
     Ok(draft.events)
+}
+
+/// Starts one run; the flag says that it was not known before.
+pub(super) fn create<'a>(
+    draft: &mut Draft<'a>,
+    run: &'a NewRun,
+    with: Option<&RevisionApplied>,
+) -> Result<bool, Rejection> {
+    let state = draft.state;
+    if state.runs.find(run.id).is_some() || state.finished_recently(run.id) || draft.made.contains_key(&run.id) {
+        return Ok(false);
+    }
+    if state.runs.len() + draft.made.len() >= MAX_RUNS {
+        return Err(Rejection::TooManyRuns(state.runs.len()));
+    }
+    takes_runs(state, &run.queue, with)?;
+    if let Some(parent) = run.parent.filter(|parent| !draft.has_pipeline(*parent)) {
+        return Err(Rejection::NoSuchPipeline(parent));
+    }
+    let skipped = supersede(draft, run);
+    draft.events.push(Event::RunCreated(Box::new(run.clone())));
+    draft.made.insert(run.id, run);
+    if let Some(cause) = skipped {
+        draft.finish(run.id, Status::Skipped, cause);
+    } else if run.pipeline.is_some() && run.parent.is_none() && run.group.is_none() && !run.needs_approval {
+        draft.events.push(begins(run.id, draft.now));
+    }
+    Ok(true)
 }
 
 /// Whether a queue takes runs, once the revision that comes with them is applied.
@@ -230,24 +250,6 @@ fn supersede(draft: &mut Draft<'_>, run: &NewRun) -> Option<Cause> {
     None
 }
 
-/// Stops a run, and everything below it first when it is a pipeline; `None` when there is no such unfinished run.
-pub(super) fn stop(state: &State, now: Timestamp, id: RunId, cause: &Cause) -> Option<Vec<Event>> {
-    let ix = state.runs.find(id)?;
-    let run = &state.runs[ix];
-    if let Some(pipeline) = run.pipeline {
-        let of_parent = state.runs.iter().map(|(_, run)| run).filter(|run| run.gate == Some(pipeline.direct));
-        let mut children: Vec<_> = of_parent.collect();
-        children.sort_by_key(|run| run.order);
-        let stopped = children.into_iter().filter_map(|run| stop(state, now, run.id, cause)).flatten();
-        return Some(stopped.chain([finished(id, Status::Stopped, cause.clone(), now)]).collect());
-    }
-    Some(match run.status {
-        Status::Stopping => Vec::new(),
-        status if status.holds_slot() => vec![Event::RunStopping { run: id, cause: cause.clone() }],
-        _ => vec![finished(id, Status::Stopped, cause.clone(), now)],
-    })
-}
-
 fn approve(state: &State, now: Timestamp, id: RunId, by: &str) -> Decided {
     let ix = state.runs.find(id).ok_or(Rejection::NoSuchRun(id))?;
     let run = &state.runs[ix];
@@ -259,7 +261,7 @@ fn approve(state: &State, now: Timestamp, id: RunId, by: &str) -> Decided {
     Ok([approved].into_iter().chain(runs_at_once.then(|| begins(id, now))).collect())
 }
 
-fn finished(run: RunId, status: Status, cause: Cause, at: Timestamp) -> Event {
+pub(super) fn finished(run: RunId, status: Status, cause: Cause, at: Timestamp) -> Event {
     Event::RunFinished { run, status, cause, exit_code: None, outputs: serde_json::Map::new(), at }
 }
 

@@ -17,7 +17,7 @@ use crate::domain::spec::{Limit, Sharing};
 use crate::domain::time::Timestamp;
 
 /// The version that [`Event`] is written with.
-pub const EVENT_VERSION: u32 = 1;
+pub const EVENT_VERSION: u32 = 2;
 
 /// One thing that was decided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,6 +90,15 @@ pub enum Event {
     RunStopping {
         /// Which run.
         run: RunId,
+        /// Who or what said so.
+        cause: Cause,
+    },
+    /// A pipeline makes nothing more; it ends when all that is below it has.
+    PipelineStopping {
+        /// Which run.
+        run: RunId,
+        /// How it will end.
+        end: Status,
         /// Who or what said so.
         cause: Cause,
     },
@@ -301,7 +310,8 @@ pub enum DecodeError {
 /// Reads a stored event of any release.
 pub fn decode(version: u32, payload: &[u8]) -> Result<Event, DecodeError> {
     match version {
-        EVENT_VERSION => Ok(serde_json::from_slice(payload)?),
+        // Version 2 only added kinds of events: one of version 1 reads as it is.
+        1 | EVENT_VERSION => Ok(serde_json::from_slice(payload)?),
         other => Err(DecodeError::TooNew(other)),
     }
 }

@@ -107,6 +107,11 @@ impl Gates {
         self.drop_unused(ix);
     }
 
+    /// The unfinished runs that name the direct gate of a pipeline, beside the pipeline itself.
+    pub fn children(&self, direct: Ix) -> u32 {
+        self.gates[direct].users - 1
+    }
+
     /// A run begins to wait.
     pub fn wait(&mut self, runs: &mut Table, run: RunIx, ix: Ix) {
         if runs[run].pipeline.is_some() {

@@ -230,6 +230,9 @@ pub fn project(at: Timestamp, seq: Seq, event: &Event, out: &mut Vec<RowOp>) {
         Event::RunStopping { run, cause } => {
             steps.step(*run, Status::Stopping, None, Some(cause.clone()), at, RunPatch::default());
         }
+        Event::PipelineStopping { run, end: _, cause } => {
+            steps.step(*run, Status::Stopping, None, Some(cause.clone()), at, RunPatch::default());
+        }
         Event::RunRetrying { run, attempt, until: _, cause } => {
             steps.step(*run, Status::Retrying, Some(*attempt), Some(cause.clone()), at, RunPatch::default());
         }

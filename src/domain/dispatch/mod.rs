@@ -14,6 +14,7 @@ mod invariants;
 pub mod observation;
 mod outbox;
 mod pass;
+mod pipelines;
 mod queues;
 mod recent;
 mod shapes;

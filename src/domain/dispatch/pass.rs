@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::event::Event;
 use super::observation::Cause;
+use super::pipelines::stop;
 use super::state::{Draining, State};
 use super::status::Status;
 use crate::domain::ids::Attempt;
@@ -32,6 +33,9 @@ pub fn schedule(state: &mut State, now: Timestamp) -> (Vec<Event>, bool) {
     }
     // Again and again, because what is empty now may have been the last that something else waited for.
     loop {
+        while let Some(event) = super::pipelines::emptied(state, now) {
+            emit(state, event);
+        }
         let emptied = empty_queues(state, now);
         if emptied.is_empty() {
             break;
@@ -107,9 +111,11 @@ fn empty_queues(state: &State, now: Timestamp) -> Vec<Event> {
                             Cause::new("QueueRemoved", format!("queue {name} was removed with onRemove: cancel"));
                         // What stands below a pipeline is stopped with it, and must not be stopped again.
                         let mut ended = BTreeSet::new();
-                        let stopped = waiting().filter_map(|run| super::decide::stop(state, now, run, &cause));
+                        let stopped = waiting().filter_map(|run| stop(state, now, run, Status::Stopped, &cause));
                         events.extend(stopped.flatten().filter(|event| match event {
-                            Event::RunFinished { run, .. } | Event::RunStopping { run, .. } => ended.insert(*run),
+                            Event::RunFinished { run, .. }
+                            | Event::RunStopping { run, .. }
+                            | Event::PipelineStopping { run, .. } => ended.insert(*run),
                             _ => true,
                         }));
                     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Cursor, OrganizationLimits};
 use super::gates::GateOwner;
+use super::observation::Cause;
 use super::state::{Applied, Draining, State};
 use super::status::Status;
 use super::table::{Pipeline, Run, RunIx};
@@ -16,7 +17,7 @@ use crate::domain::spec::Limit;
 use crate::domain::time::Timestamp;
 
 /// The version of the form below.
-pub const SNAPSHOT_VERSION: u32 = 1;
+pub const SNAPSHOT_VERSION: u32 = 2;
 
 /// The stored form.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub struct Snapshot {
     gates: Vec<GateSnapshot>,
     runs: Vec<RunSnapshot>,
     recent: Vec<RunId>,
+    /// How pipelines that are stopping will end.
+    ending: BTreeMap<RunId, (Status, Cause)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -128,6 +131,7 @@ pub fn take(state: &State) -> Snapshot {
             })
             .collect(),
         recent: state.recent.iter().collect(),
+        ending: state.ending.clone(),
     }
 }
 
@@ -169,6 +173,10 @@ pub fn restore(snapshot: Snapshot) -> State {
         state.queues.rebuild(&state.runs, name);
     }
     state.overrides = snapshot.overrides;
+    for (run, how) in snapshot.ending {
+        state.ending.insert(run, how);
+        state.runs.find(run).into_iter().for_each(|ix| state.note_emptied(ix));
+    }
     snapshot.recent.into_iter().for_each(|id| state.recent.push(id));
     state
 }

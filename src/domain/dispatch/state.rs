@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{Cursor, Event, NewRun, OrganizationLimits, RevisionApplied};
 use super::gates::{GateOwner, Gates};
+use super::observation::Cause;
 use super::queues::Queues;
 use super::recent::Recent;
 use super::status::Status;
@@ -32,6 +33,10 @@ pub struct State {
     /// Runs for whose attempt something is owed to their agent.
     pub(super) owed: BTreeSet<(Ix, RunId)>,
     pub(super) recent: Recent,
+    /// How pipelines that are stopping will end.
+    pub(super) ending: BTreeMap<RunId, (Status, Cause)>,
+    /// Those of them that have nothing unfinished below them any more.
+    pub(super) emptied: BTreeSet<RunId>,
     /// The last place given in any line.
     pub(super) order: u64,
 }
@@ -100,6 +105,12 @@ impl State {
             }),
             Event::RunProgressed { run, status, .. } => self.with(*run, |state, ix| state.runs[ix].status = *status),
             Event::RunStopping { run, .. } => self.with(*run, |state, ix| state.runs[ix].status = Status::Stopping),
+            Event::PipelineStopping { run, end, cause } => self.with(*run, |state, ix| {
+                state.leave(ix);
+                state.runs[ix].status = Status::Stopping;
+                state.ending.insert(*run, (*end, cause.clone()));
+                state.note_emptied(ix);
+            }),
             Event::RunRetrying { run, until, .. } => self.with(*run, |state, ix| {
                 state.leave(ix);
                 state.runs[ix].status = Status::Retrying;
@@ -129,7 +140,7 @@ impl State {
     /// The agent to which something is owed for a run.
     pub(super) fn owed_at(&self, ix: RunIx) -> Option<Ix> {
         let run = &self.runs[ix];
-        let owed = matches!(run.status, Status::Scheduled | Status::Stopping);
+        let owed = run.pipeline.is_none() && matches!(run.status, Status::Scheduled | Status::Stopping);
         owed.then(|| self.queues.queues[run.queue].agent)
     }
 
@@ -331,8 +342,15 @@ impl State {
             if run.passed {
                 self.gates.exit(&self.runs, gate, run.pipeline.is_some());
             }
+            let parent = match self.gates[gate].owner {
+                GateOwner::Pipeline(parent) => self.runs.find(parent),
+                _ => None,
+            };
             self.gates.unhold(gate);
+            parent.into_iter().for_each(|parent| self.note_emptied(parent));
         }
+        self.ending.remove(&run.id);
+        self.emptied.remove(&run.id);
         if let Some(pipeline) = run.pipeline {
             self.gates.unhold(pipeline.direct);
             self.gates.unhold(pipeline.controller);
