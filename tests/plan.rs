@@ -301,7 +301,7 @@ fn scenario_17_same_content_under_two_names() {
 #[test]
 fn scenario_18_an_edit_of_the_schedule_starts_nothing() {
     let at = |cron: &str| {
-        let schedule = Schedule { cron: cron.into(), time_zone: None, catchup: Default::default() };
+        let schedule = Schedule::cron(cron);
         one().workflow("vision/train", move |workflow| workflow.schedules = vec![schedule])
     };
     let mut source = Followed::after(at("0 2 * * *"));

@@ -167,8 +167,15 @@ codes! {
         "requests: {nvidia.com/gpu: 16}    # quota 8" => "requests: {nvidia.com/gpu: 8}";
     BAD_REGEX = 306 Error "not a regular expression": "The rule `regex` must be one that runs in linear time: no look-around, no back-references.",
         "regex: \"(\"" => "regex: \"^[a-z]+$\"";
-    BAD_SCHEDULE = 307 Error "a schedule that cannot be": "A frequency must be longer than nothing.",
+    BAD_SCHEDULE = 307 Error "a schedule that cannot be": "A frequency must be longer than nothing, moments must be readable, and the fields must be those of its kind.",
         "schedule: {kind: interval, frequency: 0}" => "schedule: {kind: interval, frequency: 3600}";
+
+    BAD_MATRIX = 308 Error "a matrix that cannot be": "The values of a param, the kind of search or a rule of early stopping do not fit together.",
+        "lr: {kind: range, value: [10, 1, 2]}" => "lr: {kind: range, value: [1, 10, 2]}";
+    BAD_LINK = 309 Error "a join or an event that cannot be": "A join is a query over runs with params; an event names what happens to which operation.",
+        "joins: [{query: 'status:succeeded', params: {a: {}}}]" => "joins: [{query: 'status:succeeded', params: {a: {value: outputs.a}}}]";
+    EMPTY_SEARCH = 310 Warning "a matrix without points": "A param without values leaves nothing to run.",
+        "lr: {kind: range, value: [1, 10, -1]}" => "lr: {kind: range, value: [1, 10, 1]}";
 
     REQUIRED_INPUT = 401 Error "an input without a value": "The input has no default and no param gives it a value.",
         "params: {}" => "params: {lr: 0.1}";

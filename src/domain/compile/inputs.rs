@@ -16,6 +16,7 @@ const RESERVED: [&str; 3] = ["globals", "params", "connections"];
 
 /// Checks the inputs and outputs that a component declares, with their defaults.
 pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
+    super::sections::check_run(component, at, problems);
     for section in ["inputs", "outputs"] {
         for (i, io) in declared(component, section).enumerate() {
             let path = |field: &str| format!("/{section}/{i}{field}");
@@ -146,7 +147,8 @@ pub(super) fn bind(
         bound.inputs.extend(typed.map(|typed| (name.clone(), typed)));
     }
     // Points of a matrix and results of joins are params too, known only later.
-    let waits = ["matrix", "joins"].iter().any(|key| operation.get(*key).is_some_and(|section| !section.is_null()));
+    let supplied = super::sections::supplied(operation);
+    let waits = |name: &str| supplied.as_ref().is_none_or(|names| names.contains(name));
     for io in declared(component, "inputs") {
         let name = text_of(io, "name").unwrap_or_default();
         let given = params.contains_key(name);
@@ -155,7 +157,7 @@ pub(super) fn bind(
                 let typed = read(text_of(io, "type"), io.get("isList").and_then(flag) == Some(true), value);
                 bound.inputs.insert(name.to_owned(), typed.unwrap_or_else(|_| value.clone()));
             }
-            None if !given && waits => {}
+            None if !given && waits(name) => {}
             None if !given && io.get("isOptional").and_then(flag) != Some(true) && !delayed(io, false) => {
                 required(name, "input", at, problems);
             }

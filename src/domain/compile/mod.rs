@@ -7,6 +7,7 @@
 //! | `load` | which files are specs, and of which shape |
 //! | `policy` `checks` | organization, agents, queues, projects: typed, checked, defaulted |
 //! | `inputs` `value` `rules` | what components declare and operations give |
+//! | `sections` | matrix, schedule, early stopping, joins, events: what their shape does not say |
 //! | `resolve` `merge` `cron` `digest` | workflows: references, presets, patches, queue, digests |
 //! | `codes` `report` | what a code means; diagnostics as text, JSON, SARIF … |
 
@@ -26,6 +27,7 @@ mod resolve;
 mod rules;
 mod scalar;
 pub mod schema;
+mod sections;
 pub mod text;
 mod value;
 mod violation;
@@ -285,11 +287,13 @@ pub fn check_alone(path: &str, bytes: &[u8], depth: Depth) -> Diagnostics {
             }
             Some(Shape::Document(Kind::Operation)) => {
                 problems.extend(resolve::reference_problems(map, &source));
+                sections::check(map, &source, &mut problems);
                 if let Some(component) = map.get("component").and_then(serde_json::Value::as_object) {
                     let at = source.at("/component");
                     inputs::check_declarations(component, &at, &mut problems);
                     if depth == Depth::Params {
                         inputs::bind(map, &source, component, &mut problems);
+                        sections::check_params(map, component, &source, &mut problems);
                     }
                     let mut run = component.get("run").cloned().unwrap_or_default();
                     if let (Some(run), Some(patch)) =

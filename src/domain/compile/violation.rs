@@ -198,10 +198,10 @@ fn explain(error: &ValidationError<'_>, shape: Shape, found: &mut Vec<Fault>) {
             wrong_type(&["a template".to_owned()], instance, &fault)
         }
         Rule::Pattern { .. } => {
-            let near = schema.get("examples").and_then(Value::as_array).map(|list| {
-                alternatives(list.iter().map(|one| one.as_str().unwrap_or_default()).filter(|text| !text.is_empty()))
-            });
-            let help = near.map(|text| format!("for example {text}")).unwrap_or_default();
+            let examples = schema.get("examples").and_then(Value::as_array).into_iter().flatten();
+            let mut texts = examples.filter_map(Value::as_str).filter(|text| !text.is_empty()).peekable();
+            let some = texts.peek().is_some();
+            let help = if some { format!("for example {}", alternatives(texts)) } else { String::new() };
             let message = if about().is_empty() {
                 format!("{} does not have the form of `{field}`", quoted(instance))
             } else {

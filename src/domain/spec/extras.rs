@@ -1,4 +1,4 @@
-//! The smaller sections of polyaxonfiles: schedules, hooks, events, joins, builds, environments, init containers.
+//! The smaller sections of polyaxonfiles: hooks, builds, environments, init containers.
 //! Their types give the schemas; what they mean is the business of whoever runs them.
 
 use std::borrow::Cow;
@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use super::component::Words;
-use super::loose::{Flag, Frequency, KubernetesObject, Moment, Templated, Texts};
+use super::loose::{Flag, KubernetesObject, Templated, Texts};
 use super::operation::{Cache, PatchStrategy};
 
 macro_rules! section {
@@ -44,28 +44,7 @@ macro_rules! section {
     };
 }
 
-section! { "By crontab." CronSchedule {
-    "kind" = "cron", "Always `cron`.";
-    "cron": String | required, "Five fields, as in crontab; or `@daily` and the like.", "0 2 * * *";
-    "startAt": Option<Moment>, "Not before.";
-    "endAt": Option<Moment>, "Not after.";
-    "maxRuns": Option<Templated<i64>>, "Most runs; 0 is unlimited.";
-    "dependsOnPast": Option<Flag>, "Whether the run before must have ended.";
-} }
-
-section! { "Again and again after the same time." IntervalSchedule {
-    "kind" = "interval", "Always `interval`.";
-    "frequency": Frequency | required, "How often.", 3600;
-    "startAt": Option<Moment>, "Not before.";
-    "endAt": Option<Moment>, "Not after.";
-    "maxRuns": Option<Templated<i64>>, "Most runs; 0 is unlimited.";
-    "dependsOnPast": Option<Flag>, "Whether the run before must have ended.";
-} }
-
-section! { "Once." DatetimeSchedule {
-    "kind" = "datetime", "Always `datetime`.";
-    "startAt": Moment | required, "When.";
-} }
+pub(super) use section;
 
 section! { "What to start when the run has ended." Hook {
     "hubRef": String | required, "The component to start.", "notify";
@@ -89,19 +68,6 @@ section! { "An image to build first." Build {
     "params": Option<AnyMap>, "Values for its inputs, by name.";
     "runPatch": Option<AnyMap>, "A partial `run` that is merged over that of the component.";
     "patchStrategy": Option<PatchStrategy>, "How it is merged.";
-} }
-
-section! { "Events of another operation that start this one." Event {
-    "kinds": Vec<EventKind> | required, "Which events.";
-    "ref": String | required, "The operation, `ops.NAME`, or a template.", "ops.build";
-} }
-
-section! { "Params made from the results of earlier runs." Join {
-    "query": String | required, "Which runs.", "status:succeeded";
-    "sort": Option<String>, "Their order.", "-created_at";
-    "limit": Option<Templated<i64>>, "Most runs.";
-    "offset": Option<Templated<i64>>, "How many to pass over.";
-    "params": Option<AnyMap>, "Which of their values become which params.";
 } }
 
 section! { "What is uploaded to where." MountPaths {
@@ -196,10 +162,10 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words! { "The end of a run after which a hook fires." HookTrigger ["succeeded", "failed", "stopped", "skipped", "upstream_failed", "done"] }
 words! { "When Kubernetes restarts the container." RestartPolicy ["Always", "OnFailure", "Never", "ExitCode"] }
-words! { "What may happen to a run." EventKind ["run_status_created", "run_status_resuming", "run_status_compiled", "run_status_on_schedule", "run_status_queued", "run_status_scheduled", "run_status_starting", "run_status_running", "run_status_processing", "run_status_stopping", "run_status_failed", "run_status_stopped", "run_status_succeeded", "run_status_skipped", "run_status_warning", "run_status_unschedulable", "run_status_upstream_failed", "run_status_retrying", "run_status_unknown", "run_status_done", "run_approved_actor", "run_invalidated_actor", "run_new_artifacts", "connection_git_commit", "connection_dataset_version", "connection_registry_image", "alert_info", "alert_warning", "alert_critical", "model_version_new_metric", "project_custom_event", "org_custom_event"] }
-
 /// What is uploaded to where: `from:to`, or a mapping.
 #[derive(Debug)]
 pub struct Mount;
@@ -226,24 +192,6 @@ impl JsonSchema for AnyMap {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "object", "description": "A mapping with any keys." })
-    }
-}
-
-/// A schedule: `kind` is `cron`, `interval` or `datetime`.
-#[derive(Debug)]
-pub struct AnySchedule;
-
-impl JsonSchema for AnySchedule {
-    fn schema_name() -> Cow<'static, str> {
-        "AnySchedule".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let kinds = [
-            ("cron", generator.subschema_for::<CronSchedule>()),
-            ("interval", generator.subschema_for::<IntervalSchedule>()),
-            ("datetime", generator.subschema_for::<DatetimeSchedule>()),
-        ];
-        by_kind("When it is started again and again.", &[], &kinds)
     }
 }
 

@@ -54,6 +54,16 @@ shape! {
         "type": ["number", "boolean", "string", "null"],
         "pattern": r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$|\{\{(.|\n)*\}\}", "examples": [2.5]
     }
+    /// A whole number of at least 1; or a template.
+    Count {
+        "type": ["integer", "string", "null"], "minimum": 1,
+        "pattern": r"^\s*\+?[0-9]+\s*$|\{\{(.|\n)*\}\}", "examples": [10]
+    }
+    /// A whole number; or a template.
+    Whole {
+        "type": ["integer", "string", "null"],
+        "pattern": r"^\s*[-+]?[0-9]+\s*$|\{\{(.|\n)*\}\}", "examples": [7]
+    }
     /// A mapping of texts; numbers and booleans count as texts.
     Texts {
         "type": ["object", "null"],

@@ -4,27 +4,39 @@
 
 mod agent;
 mod component;
+pub mod distribution;
+pub mod early_stopping;
 pub mod extras;
 mod limit;
+pub mod links;
 pub mod loose;
+pub mod matrix;
 mod operation;
 mod organization;
 mod project;
 mod queue;
+pub mod reading;
+pub mod schedule;
+pub mod searches;
 mod workflow;
 
 pub use agent::{Agent, KubernetesTarget, LocalTarget, TargetSpec};
 pub use component::{Component, Container, EnvVar, Io, IoType, IoValidation, JobRun, ResourceRequests, Run, RunKind};
+pub use distribution::Distribution;
+pub use early_stopping::{EarlyStopping, Policy};
 pub use limit::{Limit, Priority};
+pub use links::{EventTrigger, JoinParam, JoinSpec};
+pub use matrix::{Matrix, Search};
 pub use operation::{
     Cache, LONG_FORM, Operation, Param, ParamSpec, PatchStrategy, Plugins, Preset, Template, Termination, Trigger,
 };
 pub use organization::{FirstSync, Freeze, Organization, Removals, Sharing, SyncPolicy};
 pub use project::Project;
 pub use queue::{OnRemove, Order, Queue, Window};
+pub use reading::Fault;
+pub use schedule::{Catchup, Schedule, When};
 pub use workflow::{
-    Catchup, Dispatch, Fires, OperationSource, Push, Schedule, Supersede, TriggerSpec, WhenBusy, Workflow,
-    WorkflowOnRemove,
+    Dispatch, Fires, OperationSource, Push, Supersede, TriggerSpec, WhenBusy, Workflow, WorkflowOnRemove,
 };
 
 use schemars::JsonSchema;

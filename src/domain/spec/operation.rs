@@ -7,8 +7,11 @@ use serde_json::Value;
 
 use super::Version;
 use super::component::{Component, Words, words};
-use super::extras::{AnyMap, AnySchedule, Build, Event, Hook, Join, Mount};
+use super::extras::{AnyMap, Build, Hook, Mount};
+use super::links::{Event, Join};
 use super::loose::{Amount, EntityName, Flag, Templated};
+use super::matrix::Matrix;
+use super::schedule::AnySchedule;
 
 /// An invocation of a component: a reference or an inline component, with its params.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -93,7 +96,7 @@ pub struct Operation {
     pub events: Option<Value>,
     /// Many runs with different params.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<AnyMap>")]
+    #[schemars(with = "Option<Templated<Matrix>>")]
     pub matrix: Option<Value>,
     /// Params made from the results of earlier runs.
     #[serde(skip_serializing_if = "Option::is_none")]

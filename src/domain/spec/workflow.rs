@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::schedule::Schedule;
 use super::{Operation, Version};
 use crate::domain::ids::{Name, ProjectName};
 
@@ -78,7 +79,7 @@ impl JsonSchema for TriggerSpec {
             "description": "What starts a workflow; exactly one of `push`, `schedule` and `dispatch`.",
             "properties": {
                 "push": described(generator.subschema_for::<Push>(), "A commit that changes what it means, or the files that it watches."),
-                "schedule": described(generator.subschema_for::<Schedule>(), "The time, by crontab."),
+                "schedule": described(generator.subschema_for::<Schedule>(), "The time: by crontab, again and again, or once."),
                 "dispatch": described(generator.subschema_for::<Dispatch>(), "A person or the API."),
             },
             "minProperties": 1, "maxProperties": 1, "additionalProperties": false,
@@ -112,35 +113,6 @@ pub enum Fires {
     EveryCommit,
     /// None.
     Never,
-}
-
-/// The time, by crontab.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Schedule {
-    /// Five fields, as in crontab.
-    #[schemars(example = &"0 2 * * *")]
-    pub cron: String,
-    /// An IANA time zone; UTC when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"Europe/Paris")]
-    pub time_zone: Option<String>,
-    /// What becomes of times that were missed.
-    #[serde(default)]
-    pub catchup: Catchup,
-}
-
-/// What becomes of times that were missed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Catchup {
-    /// They are forgotten.
-    None,
-    /// The last one is made up for.
-    #[default]
-    Last,
-    /// All are made up for.
-    All,
 }
 
 /// A person or the API.

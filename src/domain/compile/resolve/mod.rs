@@ -11,15 +11,16 @@ use globset::GlobSet;
 use serde_json::{Value, json};
 
 use crate::domain::catalog::{CompiledOperation, PushTrigger, ResolvedWorkflow, SupersedePolicy};
-use crate::domain::compile::checks::{self, glob, time};
+use crate::domain::compile::checks::{self, glob};
 use crate::domain::compile::codes;
 use crate::domain::compile::digest::Canonical;
 use crate::domain::compile::inputs::{Bound, bind, check_declarations};
 use crate::domain::compile::load::{Loaded, Room, Source};
 use crate::domain::compile::policy::{Policy, Written};
 use crate::domain::compile::schema::Shape;
+use crate::domain::compile::sections::{self, check_triggers};
 use crate::domain::compile::text::shown;
-use crate::domain::compile::value::{flag, is_template};
+use crate::domain::compile::value::flag;
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::domain::files::TreePath;
 use crate::domain::ids::{Digest, Name, WorkflowName};
@@ -126,7 +127,9 @@ impl<'d> Resolving<'_, 'd> {
         };
         let before = self.problems.errors();
         self.reference_rule(&merged);
+        sections::check(&merged.operation, &merged.at, &mut self.problems);
         let bound = bind(&merged.operation, &merged.at, merged.component, &mut self.problems);
+        sections::check_params(&merged.operation, merged.component, &merged.at, &mut self.problems);
         let run = self.patched_run(&mut merged);
         let queue = self.queue(draft, &merged);
         let unrunnable = self.unrunnable(&merged, &bound, &run);
@@ -200,6 +203,11 @@ impl<'d> Resolving<'_, 'd> {
 
     fn typed(&mut self, source: &Source<'d>) -> Option<Workflow> {
         use serde::Deserialize;
+        let before = self.problems.errors();
+        check_triggers(source.map()?, source, &mut self.problems);
+        if self.problems.errors() > before {
+            return None;
+        }
         match Workflow::deserialize(&source.document.value) {
             Ok(workflow) => Some(workflow),
             Err(why) => {
@@ -263,8 +271,6 @@ impl<'d> Resolving<'_, 'd> {
                     }
                     TriggerSpec::Schedule(schedule) => {
                         let pointer = format!("/triggers/{i}/schedule");
-                        let entry = json!({ "cron": schedule.cron, "timeZone": schedule.time_zone });
-                        time(document, &pointer, &entry, &mut self.problems);
                         self.no_schedules_yet(document.key_place(&pointer));
                         schedules.push(schedule.clone());
                     }
@@ -274,18 +280,8 @@ impl<'d> Resolving<'_, 'd> {
         }
         if let Some(schedule) = merged.operation.get("schedule").filter(|schedule| !schedule.is_null()) {
             let place = merged.at.key_place("/schedule");
-            match schedule.get("cron").and_then(Value::as_str) {
-                Some(cron) if !is_template(&Value::from(cron)) => {
-                    time(merged.at.document, &format!("{}/schedule", merged.at.base), schedule, &mut self.problems);
-                    schedules.push(Schedule { cron: cron.to_owned(), time_zone: None, catchup: Default::default() });
-                }
-                _ => {
-                    if schedule.get("frequency").and_then(Value::as_f64).is_some_and(|seconds| seconds <= 0.0) {
-                        let place = merged.at.place("/schedule/frequency");
-                        self.error(codes::BAD_SCHEDULE, place, "a frequency is longer than nothing", "");
-                    }
-                }
-            }
+            // What is wrong with it has been told; a template is filled in too late to start anything.
+            schedules.extend(Schedule::read(schedule));
             self.no_schedules_yet(place);
         }
         (push, schedules)

@@ -1,0 +1,131 @@
+//! Sections with a meaning of their own, checked beyond their shape: matrix, schedule, early stopping, joins, events.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::checks::time;
+use super::load::Source;
+use super::text::{escape, shown};
+use super::value::is_template;
+use super::{codes, document};
+use crate::domain::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::domain::spec::reading::{Fault, certain};
+use crate::domain::spec::{Distribution, EarlyStopping, EventTrigger, JoinSpec, Matrix, Schedule};
+
+/// Longest message of a fault, in characters: it may quote a text of others.
+const MAX_MESSAGE: usize = 240;
+
+/// Checks the sections of an operation as they are written; templates are left for later.
+pub(super) fn check(operation: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
+    let given = |key: &str| operation.get(key).filter(|value| !value.is_null() && !is_template(value));
+    if let Some(matrix) = given("matrix") {
+        tell(certain(Matrix::read(matrix)), codes::BAD_MATRIX, &at.at("/matrix"), problems);
+        empty_space(matrix, at, problems);
+    }
+    if let Some(schedule) = given("schedule") {
+        check_schedule(schedule, &at.at("/schedule"), problems);
+    }
+    for (key, read) in [("joins", join as fn(&Value) -> Vec<Fault>), ("events", event)] {
+        for (i, entry) in given(key).and_then(Value::as_array).into_iter().flatten().enumerate() {
+            tell(read(entry), codes::BAD_LINK, &at.at(&format!("/{key}/{i}")), problems);
+        }
+    }
+}
+
+/// Checks a schedule, of an operation or of a trigger.
+fn check_schedule(schedule: &Value, at: &Source<'_>, problems: &mut Diagnostics) {
+    let mut faults = certain(Schedule::read(schedule));
+    // Lines and zones have codes and help of their own.
+    faults.retain(|fault| !matches!(fault.pointer.as_str(), "/cron" | "/timeZone"));
+    tell(faults, codes::BAD_SCHEDULE, at, problems);
+    if schedule.get("cron").is_none_or(|line| !is_template(line)) {
+        time(at.document, &at.base, schedule, problems);
+    }
+}
+
+/// Checks the schedules among the triggers of a workflow.
+pub(super) fn check_triggers(workflow: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
+    let triggers = workflow.get("triggers").and_then(Value::as_array).into_iter().flatten();
+    for (i, trigger) in triggers.enumerate() {
+        if let Some(schedule) = trigger.get("schedule") {
+            check_schedule(schedule, &at.at(&format!("/triggers/{i}/schedule")), problems);
+        }
+    }
+}
+
+/// Checks `earlyStopping` of a component that is a graph.
+pub(super) fn check_run(component: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
+    let rules = component.get("run").and_then(|run| run.get("earlyStopping")).and_then(Value::as_array);
+    for (i, rule) in rules.into_iter().flatten().enumerate().filter(|(_, rule)| !is_template(rule)) {
+        let at = at.at(&format!("/run/earlyStopping/{i}"));
+        tell(certain(EarlyStopping::read(rule)), codes::BAD_MATRIX, &at, problems);
+    }
+}
+
+/// Checks that the params of a matrix suit the inputs that they become.
+pub(super) fn check_params(
+    operation: &Map<String, Value>,
+    component: &Map<String, Value>,
+    at: &Source<'_>,
+    problems: &mut Diagnostics,
+) {
+    let params = operation.get("matrix").and_then(|matrix| matrix.get("params")).and_then(Value::as_object);
+    for (name, written) in params.into_iter().flatten() {
+        let inputs = component.get("inputs").and_then(Value::as_array).into_iter().flatten();
+        let input = inputs.filter(|input| input.get("name").and_then(Value::as_str) == Some(name)).last();
+        let word = input.and_then(|input| input.get("type")).and_then(Value::as_str);
+        let Some(word) = word.filter(|word| !["int", "float", "metric", "any"].contains(word)) else { continue };
+        if Distribution::read(written).is_ok_and(|of| of.is_numeric()) {
+            let place = at.place(&format!("/matrix/params/{}/kind", document::escape_token(name)));
+            let message = format!("`{}` is of type `{}`, and these are numbers", shown(name), shown(word));
+            problems.push(
+                Diagnostic::error(codes::WRONG_VALUE, place, message)
+                    .help("declare the input as `int` or `float`, or list the values with `choice`"),
+            );
+        }
+    }
+}
+
+/// The names of params that a matrix and joins will give; `None` when they are not known yet.
+pub(super) fn supplied(operation: &Map<String, Value>) -> Option<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    if let Some(matrix) = operation.get("matrix").filter(|matrix| !matrix.is_null()) {
+        names.extend(Matrix::names(matrix)?);
+    }
+    if let Some(joins) = operation.get("joins").filter(|joins| !joins.is_null()) {
+        for join in joins.as_array()? {
+            match join.get("params") {
+                None | Some(Value::Null) => {}
+                Some(params) => names.extend(params.as_object()?.keys().cloned()),
+            }
+        }
+    }
+    Some(names)
+}
+
+fn join(entry: &Value) -> Vec<Fault> {
+    certain(JoinSpec::read(entry))
+}
+
+fn event(entry: &Value) -> Vec<Fault> {
+    certain(EventTrigger::read(entry))
+}
+
+/// Warns of a search without a single point.
+fn empty_space(matrix: &Value, at: &Source<'_>, problems: &mut Diagnostics) {
+    for (name, written) in matrix.get("params").and_then(Value::as_object).into_iter().flatten() {
+        if Distribution::read(written).is_ok_and(|of| of.size() == Some(0)) {
+            let place = at.place(&format!("/matrix/params/{}/value", document::escape_token(name)));
+            let message = format!("`{}` has no values: the matrix makes no runs", shown(name));
+            problems.push(Diagnostic::warning(codes::EMPTY_SEARCH, place, message));
+        }
+    }
+}
+
+fn tell(faults: Vec<Fault>, code: Code, at: &Source<'_>, problems: &mut Diagnostics) {
+    for fault in faults {
+        let message: String = fault.message.chars().take(MAX_MESSAGE).collect();
+        problems.push(Diagnostic::error(code, at.place(&fault.pointer), escape(&message)));
+    }
+}

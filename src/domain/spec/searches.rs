@@ -1,0 +1,194 @@
+//! The schemas of the kinds of `matrix:`, of what stands in them, and of early stopping.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
+
+use super::component::Words;
+use super::distribution::Distribution;
+use super::early_stopping::EarlyStopping;
+use super::extras::{AnyMap, section, words};
+use super::loose::{Amount, Count, Flag, Templated, Whole};
+
+/// A mapping of distributions by the name of the param.
+type Params = Templated<std::collections::BTreeMap<String, Templated<Distribution>>>;
+/// A list of rules of early stopping.
+type Stops = Templated<Vec<EarlyStopping>>;
+
+section! { "These params, in this order." MappingMatrix {
+    "kind" = "mapping", "Always `mapping`.";
+    "values": Templated<Vec<AnyMap>> | required, "One mapping of params for each run.", serde_json::json!([{"lr": 0.1}, {"lr": 0.01}]);
+    "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
+    "earlyStopping": Stops, "When it is ended before its last run.";
+} }
+
+section! { "Every combination of the values, the last param fastest." GridMatrix {
+    "kind" = "grid", "Always `grid`.";
+    "params": Params | required, "The values of each param; no distributions.", serde_json::json!({"lr": {"kind": "choice", "value": [0.1, 0.01]}});
+    "numRuns": Count, "Only the first so many.";
+    "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
+    "earlyStopping": Stops, "When it is ended before its last run.";
+} }
+
+section! { "Drawn at random, none twice." RandomMatrix {
+    "kind" = "random", "Always `random`.";
+    "params": Params | required, "What each param is drawn from.";
+    "numRuns": Count | required, "How many.";
+    "seed": Whole, "The beginning of the draws; each search has its own when absent or 0.";
+    "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
+    "earlyStopping": Stops, "When it is ended before its last run.";
+} }
+
+section! { "Successive halving: many with few resources, the best with more." HyperbandMatrix {
+    "kind" = "hyperband", "Always `hyperband`.";
+    "params": Option<Params>, "What each param is drawn from.";
+    "maxIterations": Count, "The most resource that one run may use.", 81;
+    "eta": Amount, "Of how many runs one is kept.", 3;
+    "resource": Option<Templated<OptimizationResource>>, "The param that is the resource.";
+    "metric": Option<Templated<OptimizationMetric>>, "What is compared.";
+    "resume": Option<Flag>, "Whether those that are kept go on where they were.";
+    "seed": Whole, "The beginning of the draws; each search has its own when absent or 0.";
+    "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
+    "tuner": Option<Templated<TunerRef>>, "The component that makes suggestions instead.";
+    "earlyStopping": Stops, "When it is ended before its last run.";
+} }
+
+section! { "Where a Gaussian process expects the best." BayesMatrix {
+    "kind" = "bayes", "Always `bayes`.";
+    "params": Params | required, "Where to look: lists, ranges and `uniform`.";
+    "numInitialRuns": Count | required, "How many are drawn at random first.";
+    "maxIterations": Count | required, "How many follow, one after another.";
+    "metric": Templated<OptimizationMetric> | required, "What is optimized.";
+    "utilityFunction": Option<Templated<UtilityFunction>>, "How promising a point is.";
+    "seed": Whole, "The beginning of the draws; each search has its own when absent or 0.";
+    "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
+    "tuner": Option<Templated<TunerRef>>, "The component that makes suggestions instead.";
+    "earlyStopping": Stops, "When it is ended before its last run.";
+} }
+
+section! { "In the manner of the library hyperopt." HyperoptMatrix {
+    "kind" = "hyperopt", "Always `hyperopt`.";
+    "algorithm": Templated<HyperoptAlgorithm> | required, "How suggestions are made.";
+    "params": Params | required, "Where to look.";
+    "numRuns": Count | required, "How many in each iteration.";
+    "maxIterations": Count, "How many iterations; one when absent.";
+    "metric": Templated<OptimizationMetric> | required, "What is optimized.";
+    "seed": Whole, "The beginning of the draws; each search has its own when absent or 0.";
+    "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
+    "tuner": Option<Templated<TunerRef>>, "The component that makes suggestions instead.";
+    "earlyStopping": Stops, "When it is ended before its last run.";
+} }
+
+section! { "Suggested by a component of the user." IterativeMatrix {
+    "kind" = "iterative", "Always `iterative`.";
+    "maxIterations": Count | required, "How many iterations.";
+    "params": Option<Params>, "What the tuner is told.";
+    "seed": Whole, "The beginning of the draws; each search has its own when absent or 0.";
+    "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
+    "tuner": Option<Templated<TunerRef>>, "The component that makes suggestions.";
+    "earlyStopping": Stops, "When it is ended before its last run.";
+} }
+
+section! { "What is compared or optimized." OptimizationMetric {
+    "name": String | required, "The name of the output.", "loss";
+    "optimization": Option<Templated<OptimizationWord>>, "Which value is better; the larger when absent.";
+} }
+
+section! { "The param that is the resource of hyperband." OptimizationResource {
+    "name": String | required, "The name of the param.", "epochs";
+    "type": Option<Templated<ResourceType>>, "Whether it is cut to a whole number.";
+} }
+
+section! { "How promising a point is, from what a Gaussian process expects there." UtilityFunction {
+    "acquisitionFunction": Option<Templated<AcquisitionFunction>>, "The formula; `ucb` when absent.";
+    "gaussianProcess": Option<Templated<GaussianProcessFields>>, "What is assumed between the observations.";
+    "kappa": Amount, "How much uncertainty counts; `ucb` needs it.", 2.576;
+    "eps": Amount, "The least improvement that counts; `ei` and `poi` need it.", 0.01;
+    "numWarmup": Whole, "Random points that are looked at; 5 when absent.";
+    "numIterations": Whole, "Climbs from the best of them and from random points; 10 when absent.";
+} }
+
+section! { "What is assumed between the observations." GaussianProcessFields {
+    "kernel": Option<Templated<KernelWord>>, "How alike near points are; `matern` when absent.";
+    "lengthScale": Amount, "Over which distance; 1.0 when absent.", 1.0;
+    "nu": Amount, "How smooth matern is; 1.5 when absent.", 1.5;
+    "numRestartsOptimizer": Whole, "Further climbs for the length scale; 0 when absent.";
+} }
+
+section! { "A component that makes suggestions." TunerRef {
+    "hubRef": String | required, "The component, `name` or `name:tag`.", "my-tuner";
+    "presets": Option<Words>, "Names of presets that are merged over it.";
+    "queue": Option<String>, "The queue that it goes to.";
+    "namespace": Option<String>, "The Kubernetes namespace to run in.";
+    "params": Option<AnyMap>, "Values for its inputs, by name.";
+} }
+
+section! { "Ends it when a metric is good enough." MetricStopping {
+    "kind" = "metric_early_stopping", "Always `metric_early_stopping`.";
+    "metric": String | required, "The name of the output.", "loss";
+    "value": Amount | required, "What is good enough.", 0.1;
+    "optimization": Templated<OptimizationWord> | required, "Which value is better.";
+    "policy": Option<Templated<StoppingPolicy>>, "Stops single runs that do badly beside the others instead.";
+} }
+
+section! { "Ends it when too many runs have failed." FailureStopping {
+    "kind" = "failure_early_stopping", "Always `failure_early_stopping`.";
+    "percent": Amount | required, "Of all its runs, in percent.", 30;
+} }
+
+section! { "Stops runs that are worse than the median of the others." MedianPolicy {
+    "kind" = "median", "Always `median`.";
+    "evaluationInterval": Whole | required, "Every how many observations it is looked at.", 1;
+    "minInterval": Whole, "Observations of a run before it may be stopped.";
+    "minSamples": Whole, "Runs that must have been observed.";
+} }
+
+section! { "Stops runs that are worse than the average of the others." AveragePolicy {
+    "kind" = "average", "Always `average`.";
+    "evaluationInterval": Whole | required, "Every how many observations it is looked at.", 1;
+    "minInterval": Whole, "Observations of a run before it may be stopped.";
+    "minSamples": Whole, "Runs that must have been observed.";
+} }
+
+section! { "Stops runs that are further from the best than a percentage of it." DiffPolicy {
+    "kind" = "diff", "Always `diff`.";
+    "percent": Amount | required, "How far, in percent of the best.", 10;
+    "evaluationInterval": Whole | required, "Every how many observations it is looked at.", 1;
+    "minInterval": Whole, "Observations of a run before it may be stopped.";
+    "minSamples": Whole, "Runs that must have been observed.";
+} }
+
+section! { "Stops the worst percentage of the runs." TruncationPolicy {
+    "kind" = "truncation", "Always `truncation`.";
+    "percent": Amount | required, "How many, in percent.", 50;
+    "evaluationInterval": Whole | required, "Every how many observations it is looked at.", 1;
+    "minInterval": Whole, "Observations of a run before it may be stopped.";
+    "minSamples": Whole, "Runs that must have been observed.";
+    "includeSucceeded": Option<Flag>, "Whether runs that have succeeded are ranked too.";
+} }
+
+words! { "Which value of a metric is better." OptimizationWord ["maximize", "minimize"] }
+words! { "The type of a resource." ResourceType ["int", "float"] }
+words! { "How promising a point is: upper confidence bound, expected improvement, probability of improvement." AcquisitionFunction ["ucb", "ei", "poi"] }
+words! { "How alike near points are." KernelWord ["matern", "rbf"] }
+words! { "How suggestions are made." HyperoptAlgorithm ["tpe", "rand", "anneal"] }
+
+/// When a run of a search is stopped because of the others.
+#[derive(Debug)]
+pub struct StoppingPolicy;
+
+impl JsonSchema for StoppingPolicy {
+    fn schema_name() -> Cow<'static, str> {
+        "StoppingPolicy".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let kinds = [
+            ("median", generator.subschema_for::<MedianPolicy>()),
+            ("average", generator.subschema_for::<AveragePolicy>()),
+            ("diff", generator.subschema_for::<DiffPolicy>()),
+            ("truncation", generator.subschema_for::<TruncationPolicy>()),
+        ];
+        super::extras::by_kind("When a run is stopped because of the others.", &[], &kinds)
+    }
+}
