@@ -72,8 +72,8 @@ pub(super) fn check_params(
 ) {
     let params = operation.get("matrix").and_then(|matrix| matrix.get("params")).and_then(Value::as_object);
     for (name, written) in params.into_iter().flatten() {
-        let inputs = component.get("inputs").and_then(Value::as_array).into_iter().flatten();
-        let input = inputs.filter(|input| input.get("name").and_then(Value::as_str) == Some(name)).last();
+        let mut inputs = component.get("inputs").and_then(Value::as_array).into_iter().flatten();
+        let input = inputs.rfind(|input| input.get("name").and_then(Value::as_str) == Some(name));
         let word = input.and_then(|input| input.get("type")).and_then(Value::as_str);
         let Some(word) = word.filter(|word| !["int", "float", "metric", "any"].contains(word)) else { continue };
         if Distribution::read(written).is_ok_and(|of| of.is_numeric()) {
