@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate::domain::catalog::{AgentPolicy, QueuePolicy};
 use tidegate::domain::dispatch::event::{Event, NewRun, OrganizationLimits};
 use tidegate::domain::dispatch::status::Status;
+use tidegate::domain::dispatch::{PATIENCE, SKIPS};
 use tidegate::domain::ids::{AgentName, ProjectName, QueueName, RunId};
 use tidegate::domain::quantity::Resources;
 use tidegate::domain::sharing::{LevelDemand, budgets};
@@ -31,6 +32,25 @@ pub struct Queue {
     pub name: QueueName,
     pub policy: QueuePolicy,
     last_served: u64,
+    patience: Option<Patience>,
+}
+
+/// Who was passed over, how often, and since when.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    run: RunId,
+    skips: u32,
+    since: Timestamp,
+}
+
+impl Patience {
+    fn begin(run: RunId, at: Timestamp) -> Self {
+        Self { run, skips: 1, since: at }
+    }
+
+    fn skip(&mut self, at: Timestamp) {
+        self.skips = if at.since(self.since) >= PATIENCE { SKIPS.max(self.skips + 1) } else { self.skips + 1 };
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -38,6 +58,7 @@ pub struct Agent {
     pub name: AgentName,
     pub policy: AgentPolicy,
     last_served: u64,
+    patience: BTreeMap<Priority, Patience>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -85,7 +106,7 @@ impl Oracle {
     }
 
     /// Takes an event in. What the pass decided must be what these rules would have decided.
-    pub fn apply(&mut self, event: &Event) {
+    pub fn apply(&mut self, at: Timestamp, event: &Event) {
         match event {
             Event::RevisionApplied(revision) => {
                 self.limits = revision.organization.unwrap_or(self.limits);
@@ -96,7 +117,12 @@ impl Oracle {
                     let Some(policy) = policy.clone() else { continue };
                     match self.agents.iter_mut().find(|agent| agent.name == *name) {
                         Some(agent) => agent.policy = policy,
-                        None => self.agents.push(Agent { name: name.clone(), policy, last_served: 0 }),
+                        None => self.agents.push(Agent {
+                            name: name.clone(),
+                            policy,
+                            last_served: 0,
+                            patience: BTreeMap::new(),
+                        }),
                     }
                 }
                 for (name, policy) in std::mem::take(&mut self.changed) {
@@ -112,7 +138,7 @@ impl Oracle {
                     let Some(policy) = policy.clone() else { continue };
                     match self.queues.iter_mut().find(|queue| queue.name == *name) {
                         Some(queue) => queue.policy = policy,
-                        None => self.queues.push(Queue { name: name.clone(), policy, last_served: 0 }),
+                        None => self.queues.push(Queue { name: name.clone(), policy, last_served: 0, patience: None }),
                     }
                 }
             }
@@ -167,12 +193,17 @@ impl Oracle {
                 let before = |other: &&Run| other.new.queue == moved.new.queue && other.order < moved.order;
                 let waiting = self.runs.iter().filter(|run| run.status == Status::Queued && moved.status == run.status);
                 assert_eq!(waiting.filter(before).count(), 0, "who stands first moves first");
+                if moved.status == Status::Queued {
+                    self.forget(*run);
+                }
                 let run = self.run(*run);
                 run.new.queue = queue.clone();
                 run.order = if run.status == Status::Queued { order } else { run.order };
             }
             Event::RunScheduled { run, attempt } => {
                 assert_eq!(self.next_to_start(), Some(*run), "the dispatcher starts whose turn it is");
+                self.note_skips(*run, at);
+                self.forget(*run);
                 let served = self.turn();
                 let found = self.run(*run);
                 assert_eq!(attempt.0, found.attempt + 1, "attempts count up by one");
@@ -198,6 +229,7 @@ impl Oracle {
             Event::RunFinished { run, status, .. } => {
                 assert!(status.is_final());
                 assert!(self.runs.iter().all(|r| r.new.parent != Some(*run)), "a pipeline ends after what is below it");
+                self.forget(*run);
                 self.run(*run);
                 self.runs.retain(|other| other.new.id != *run);
             }
@@ -266,12 +298,14 @@ impl Oracle {
         let ready = |queue: &&Queue| {
             !queue.policy.hold
                 && room(queue.policy.concurrency, self.used_of_queue(queue).len())
-                && self.first_of_queue(agent, queue, false).is_some()
+                && self.candidates(queue).iter().any(|run| self.fits_queue(queue, run))
         };
         of_agent.filter(ready).collect()
     }
 
-    fn first_of_queue(&self, agent: &Agent, queue: &Queue, with_capacity: bool) -> Option<RunId> {
+    /// The operations that a queue looks at, in their order.
+    fn candidates(&self, queue: &Queue) -> Vec<&Run> {
+        let agent = self.agents.iter().find(|agent| agent.name == queue.name.agent).expect("a queue has an agent");
         let mut line: Vec<&Run> = self.runs.iter().filter(|run| run.status == Status::Queued).collect();
         line.retain(|run| run.new.queue == queue.name);
         // What can never fit does not count.
@@ -281,15 +315,39 @@ impl Oracle {
         if queue.policy.order == Order::Strict {
             line.truncate(1);
         }
-        let (of_queue, of_agent) = (self.used_of_queue(queue), self.used_of_agent(agent));
-        let now = |run: &&&Run| {
-            fits(&queue.policy.quota, &of_queue, &run.new.request)
-                && (!with_capacity || fits(&agent.policy.capacity, &of_agent, &run.new.request))
-        };
-        line.iter().find(now).map(|run| run.new.id)
+        line
     }
 
-    fn next_of_agent(&self, agent: &Agent) -> Option<RunId> {
+    /// Whether the quota has room beside what is used and what is kept for another.
+    fn fits_queue(&self, queue: &Queue, run: &Run) -> bool {
+        let mut used = self.used_of_queue(queue);
+        let due = queue.patience.filter(|p| p.skips >= SKIPS && queue.policy.order == Order::Backfill);
+        let kept = self.candidates(queue).into_iter().find(|run| due.is_some_and(|p| p.run == run.new.id));
+        used.extend(kept.filter(|kept| kept.new.id != run.new.id));
+        fits(&queue.policy.quota, &used, &run.new.request)
+    }
+
+    fn queue_of(&self, run: RunId) -> Option<&Queue> {
+        let run = self.runs.iter().find(|other| other.new.id == run)?;
+        self.queues.iter().find(|queue| queue.name == run.new.queue)
+    }
+
+    /// Whether nothing but capacity can stand in the way of an operation of a level.
+    fn lacks_only_capacity(&self, agent: &Agent, level: Priority, run: RunId) -> bool {
+        let Some(queue) = self.queue_of(run).filter(|queue| queue.policy.priority == level) else { return false };
+        self.ready(agent).iter().any(|ready| ready.name == queue.name)
+            && self.candidates(queue).iter().any(|other| other.new.id == run && self.fits_queue(queue, other))
+    }
+
+    /// For whom a level keeps something.
+    fn owner(&self, agent: &Agent, level: Priority) -> Option<&Run> {
+        let due = agent.patience.get(&level).filter(|patience| patience.skips >= SKIPS)?;
+        let owner = self.runs.iter().find(|run| run.new.id == due.run)?;
+        self.lacks_only_capacity(agent, level, due.run).then_some(owner)
+    }
+
+    /// The levels with something to hand over, in the order in which they are served.
+    fn level_order(&self, agent: &Agent) -> Vec<Priority> {
         let mut levels: Vec<Priority> = self.queues_of(agent).map(|queue| queue.policy.priority).collect();
         levels.sort();
         levels.dedup();
@@ -315,15 +373,88 @@ impl Oracle {
         let mut order: Vec<(bool, Reverse<Priority>)> =
             levels.iter().zip(shares).map(|(level, share)| (used(*level) >= share, Reverse(*level))).collect();
         order.sort();
-        let ready = self.ready(agent);
-        order.into_iter().find_map(|(_, Reverse(level))| {
-            let mut queues: Vec<&&Queue> = ready.iter().filter(|queue| queue.policy.priority == level).collect();
-            queues.sort_by(|a, b| {
-                let share = |x: &Queue, y: &Queue| self.used_of_queue(x).len() as u64 * u64::from(y.policy.weight);
-                share(a, b).cmp(&share(b, a)).then(a.last_served.cmp(&b.last_served)).then(a.name.cmp(&b.name))
+        let ready: BTreeSet<Priority> = self.ready(agent).iter().map(|queue| queue.policy.priority).collect();
+        order.into_iter().map(|(_, level)| level.0).filter(|level| ready.contains(level)).collect()
+    }
+
+    /// The ready queues of a level in the order in which they are served.
+    fn queue_order(&self, agent: &Agent, level: Priority) -> Vec<&Queue> {
+        let mut queues: Vec<&Queue> = self.ready(agent);
+        queues.retain(|queue| queue.policy.priority == level);
+        queues.sort_by(|a, b| {
+            let share = |x: &Queue, y: &Queue| self.used_of_queue(x).len() as u64 * u64::from(y.policy.weight);
+            share(a, b).cmp(&share(b, a)).then(a.last_served.cmp(&b.last_served)).then(a.name.cmp(&b.name))
+        });
+        queues
+    }
+
+    fn next_of_agent(&self, agent: &Agent) -> Option<RunId> {
+        self.level_order(agent).into_iter().find_map(|level| {
+            let above = agent.patience.keys().filter(|other| **other >= level);
+            let kept: Vec<&Run> = above.filter_map(|other| self.owner(agent, *other)).collect();
+            let queues = self.queue_order(agent, level);
+            let all = queues.iter().flat_map(|queue| self.candidates(queue).into_iter().map(move |run| (queue, run)));
+            let mut now = all.filter(|(queue, run)| {
+                let mut used = self.used_of_agent(agent);
+                used.extend(kept.iter().filter(|kept| kept.new.id != run.new.id));
+                self.fits_queue(queue, run) && fits(&agent.policy.capacity, &used, &run.new.request)
             });
-            queues.into_iter().find_map(|queue| self.first_of_queue(agent, queue, true))
+            now.next().map(|(_, run)| run.new.id)
         })
+    }
+
+    /// Whom an operation passes over that gets its slot now.
+    fn note_skips(&mut self, started: RunId, at: Timestamp) {
+        let run = self.run(started).clone();
+        let queue = self.queue_of(started).expect("it stands in one").clone();
+        if queue.policy.order == Order::Backfill {
+            let line: Vec<(RunId, u64)> = self.candidates(&queue).iter().map(|run| (run.new.id, run.order)).collect();
+            let known = queue.patience.filter(|patience| line.iter().any(|(id, _)| *id == patience.run));
+            let mut next = known.unwrap_or(Patience { skips: 0, ..Patience::begin(line[0].0, at) });
+            if line.iter().any(|(id, order)| *id == next.run && *order < run.order) {
+                next.skip(at);
+                self.queues.iter_mut().filter(|q| q.name == queue.name).for_each(|q| q.patience = Some(next));
+            }
+        }
+        let agent = self.agents.iter().find(|agent| agent.name == queue.name.agent).expect("it has one").clone();
+        if agent.policy.capacity.0.is_empty() {
+            return;
+        }
+        let mut patience = agent.patience.clone();
+        for level in self.level_order(&agent) {
+            let queues = self.queue_order(&agent, level);
+            let own = level == queue.policy.priority;
+            let line = queues.iter().flat_map(|queue| {
+                let line = self.candidates(queue).into_iter();
+                line.filter(|run| self.fits_queue(queue, run)).map(|run| run.new.id).collect::<Vec<_>>()
+            });
+            let line: Vec<RunId> = line.collect();
+            let place = |run: RunId| line.iter().position(|other| *other == run);
+            match agent.patience.get(&level).filter(|known| self.lacks_only_capacity(&agent, level, known.run)) {
+                Some(known) => {
+                    let before = place(known.run) < place(started);
+                    if known.run != started && (!own || before) {
+                        patience.entry(level).and_modify(|known| known.skip(at));
+                    }
+                }
+                None if line[0] != started => drop(patience.insert(level, Patience::begin(line[0], at))),
+                None => {}
+            }
+            if own {
+                break;
+            }
+        }
+        self.agents.iter_mut().filter(|other| other.name == agent.name).for_each(|a| a.patience = patience.clone());
+    }
+
+    /// Who no longer waits is not passed over any more.
+    fn forget(&mut self, run: RunId) {
+        for queue in &mut self.queues {
+            queue.patience = queue.patience.filter(|patience| patience.run != run);
+        }
+        for agent in &mut self.agents {
+            agent.patience.retain(|_, patience| patience.run != run);
+        }
     }
 
     fn queues_of<'a>(&'a self, agent: &'a Agent) -> impl Iterator<Item = &'a Queue> {

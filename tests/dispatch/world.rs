@@ -120,7 +120,7 @@ impl World {
     }
 
     fn take(&mut self, event: Event) {
-        self.oracle.apply(&event);
+        self.oracle.apply(self.now, &event);
         if let Event::RunScheduled { run, .. } = &event {
             self.started.push(*run);
         }

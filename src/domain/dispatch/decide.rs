@@ -225,11 +225,10 @@ fn supersede(draft: &mut Draft<'_>, run: &NewRun) -> Option<Cause> {
     if stored + of_batch.len() < group.limit as usize {
         return None;
     }
-    let mut members: Vec<_> =
-        state.runs.iter().map(|(_, other)| other).filter(|other| gate.is_some() && other.gate == gate).collect();
-    members.sort_by_key(|other| other.order);
+    let members = gate.map(|gate| state.members(gate)).unwrap_or_default();
+    let members = members.into_iter().map(|ix| &state.runs[ix]);
     let waits = |status| matches!(status, Status::Created | Status::Compiled | Status::Queued | Status::Retrying);
-    let members = members.into_iter().map(|other| (other.id, waits(other.status), other.status != Status::Created));
+    let members = members.map(|other| (other.id, waits(other.status), other.status != Status::Created));
     let made = of_batch.into_iter().map(|id| (id, true, !draft.made[&id].needs_approval));
     let members: Vec<_> = members.chain(made).filter(|(id, ..)| !draft.ended.contains(id)).collect();
     if members.iter().filter(|(_, _, counts)| *counts).count() < group.limit as usize {

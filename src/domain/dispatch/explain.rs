@@ -48,6 +48,8 @@ pub enum Blocker {
     AgentCapacity { agent: AgentName, resource: String, need: Quantity, have: Quantity },
     /// The organization runs as many operations as it may.
     Organization { limit: u32, running: u32 },
+    /// There is room, but it is kept for a wide operation that others have passed often enough.
+    Reserved { run: RunId, within: String, resource: String, need: Quantity, have: Quantity },
     /// Others stand before it in a queue that keeps strict order, and the first of them does not fit.
     StrictOrder { queue: QueueName, first: RunId, ahead: u64 },
     /// Others stand before it in its queue.
@@ -105,6 +107,9 @@ impl Blocker {
                     "the organization runs {running} operations and may run {limit}; it goes on when enough have ended"
                 )
             }
+            Self::Reserved { run, within, resource, need, have } => format!(
+                "it asks for {resource}={need}, and {within} has {have} left beside what it keeps for run {run}, which others have passed for long enough; it goes on when that one has started"
+            ),
             Self::StrictOrder { queue, first, ahead } => format!(
                 "queue {queue} keeps strict order: {ahead} stand before it, and the first of them, {first}, does not fit now"
             ),
@@ -173,8 +178,13 @@ fn queue_blocker(state: &State, ix: RunIx) -> Blocker {
     {
         return Blocker::StrictOrder { queue: queue.name.clone(), first: state.runs[first].id, ahead };
     }
-    if let Some((resource, need, have)) = queues.queue_shortage(queue, &shape.request).map(names) {
+    if let Some((resource, need, have)) = queue.quota.shortage(&queue.used_of, &shape.request).map(names) {
         return Blocker::QueueQuota { queue: queue.name.clone(), resource, need, have };
+    }
+    if let Some((shortage, owner)) = queues.kept_in_queue(queue, run.shape) {
+        let (resource, need, have) = names(shortage);
+        let within = format!("the quota of queue {}", queue.name);
+        return Blocker::Reserved { run: state.runs[owner].id, within, resource, need, have };
     }
     if !agent.up {
         return Blocker::AgentDown { agent: agent.name.clone() };
@@ -185,6 +195,11 @@ fn queue_blocker(state: &State, ix: RunIx) -> Blocker {
     }
     if let Some((resource, need, have)) = agent.capacity.shortage(&agent.used_of, &shape.request).map(names) {
         return Blocker::AgentCapacity { agent: agent.name.clone(), resource, need, have };
+    }
+    if let Some((shortage, owner)) = queues.kept_on_agent(queue, run.shape) {
+        let (resource, need, have) = names(shortage);
+        let within = format!("agent {}", agent.name);
+        return Blocker::Reserved { run: state.runs[owner].id, within, resource, need, have };
     }
     if !queues.limits.concurrency.admits(queues.used) {
         return Blocker::Organization { limit: queues.limits.concurrency.max(), running: queues.used };

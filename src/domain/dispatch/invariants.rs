@@ -39,7 +39,7 @@ impl State {
             let waiting = queue_waiting.get(&ix).copied().unwrap_or(0);
             assert_eq!(queue.waiting, waiting, "waiting of {} is a recount", queue.name);
             assert_eq!(
-                self.queues.line_of(&self.runs, ix).len(),
+                self.queues.line_of(&self.runs, ix).count(),
                 waiting as usize,
                 "lines of {} hold them",
                 queue.name

@@ -4,17 +4,22 @@
 //! itself, `outbox` what is owed to the outside, `explain` why something does not happen. Time and ids are inputs, the
 //! same history gives the same decisions, and what was decided is stored before anybody hears of it.
 
+mod agents;
 pub mod command;
 mod decide;
 pub mod event;
 mod explain;
 mod gates;
 pub mod history;
+mod index;
 mod invariants;
+mod lines;
 pub mod observation;
 mod outbox;
 mod pass;
+mod patience;
 mod pipelines;
+mod places;
 mod queues;
 mod recent;
 mod shapes;
@@ -22,10 +27,12 @@ pub mod snapshot;
 mod state;
 pub mod status;
 mod table;
+mod tree;
 
 pub use decide::{Decision, FIRST_RETRY, LONGEST_RETRY, decide};
 pub use explain::{Blocker, explain, never_fits};
 pub use outbox::{Owed, outbox};
 pub use pass::{PASS_CHUNK, next_wakeup, schedule};
+pub use patience::{PATIENCE, SKIPS};
 pub use state::{AgentView, Applied, QueueView, RunView, State};
 pub use table::MAX_RUNS;

@@ -7,7 +7,8 @@ use super::observation::Cause;
 use super::pipelines::stop;
 use super::state::{Draining, State};
 use super::status::Status;
-use crate::domain::ids::Attempt;
+use super::table::Ix;
+use crate::domain::ids::{Attempt, QueueName};
 use crate::domain::spec::OnRemove;
 use crate::domain::time::Timestamp;
 
@@ -31,16 +32,21 @@ pub fn schedule(state: &mut State, now: Timestamp) -> (Vec<Event>, bool) {
         emit(state, Event::RunQueued { run });
         readied += 1;
     }
-    // Again and again, because what is empty now may have been the last that something else waited for.
-    loop {
-        while let Some(event) = super::pipelines::emptied(state, now) {
+    let mut settled = 0;
+    while settled < PASS_CHUNK {
+        if let Some(event) = super::pipelines::emptied(state, now) {
             emit(state, event);
+            settled += 1;
+            continue;
         }
-        let emptied = empty_queues(state, now);
-        if emptied.is_empty() {
-            break;
+        let Some(draining) = state.stirred.pop_first() else { break };
+        // It may be the last that something else waited for, which is stirred by these events in turn.
+        let (events, more) = settle(state, now, &draining, PASS_CHUNK - settled);
+        settled += events.len();
+        if more {
+            state.stirred.insert(draining);
         }
-        emptied.into_iter().for_each(|event| emit(state, event));
+        events.into_iter().for_each(|event| emit(state, event));
     }
     while readied < PASS_CHUNK
         && let Some(ix) = state.gates.next()
@@ -55,7 +61,7 @@ pub fn schedule(state: &mut State, now: Timestamp) -> (Vec<Event>, bool) {
     }
     let mut handed_over = 0;
     while handed_over < PASS_CHUNK
-        && let Some(ix) = state.queues.next(&state.runs)
+        && let Some(ix) = state.queues.next()
     {
         let (run, attempt) = (state.runs[ix].id, Attempt(state.runs[ix].attempt + 1));
         emit(state, Event::RunScheduled { run, attempt });
@@ -64,7 +70,7 @@ pub fn schedule(state: &mut State, now: Timestamp) -> (Vec<Event>, bool) {
     if cfg!(debug_assertions) && cfg!(test) {
         state.check();
     }
-    (events, handed_over == PASS_CHUNK || readied == PASS_CHUNK)
+    (events, handed_over == PASS_CHUNK || readied == PASS_CHUNK || settled >= PASS_CHUNK)
 }
 
 /// When the next thing is due by itself, if anything is.
@@ -72,62 +78,54 @@ pub fn next_wakeup(state: &State) -> Option<Timestamp> {
     state.retries.first().map(|(until, _)| *until)
 }
 
-/// What becomes of the waiting runs of a removed queue, or of a removed thing that has nothing left; one thing at a
-/// time, because one may take runs of another with it.
-fn empty_queues(state: &State, now: Timestamp) -> Vec<Event> {
-    let mut events = Vec::new();
-    for draining in &state.draining {
-        if !events.is_empty() {
-            break;
-        }
-        match draining {
-            Draining::Queue(name) => {
-                let Some(ix) = state.queues.queue_of.get(name).copied() else { continue };
-                let left = state.queues.queues[ix].runs;
-                if left == 0 {
-                    events.push(Event::QueueGone { queue: name.clone() });
-                    continue;
-                }
-                let waits =
-                    |status| matches!(status, Status::Created | Status::Compiled | Status::Queued | Status::Retrying);
-                let waiting = || {
-                    let all = state.runs.iter().map(|(_, run)| run);
-                    let mut waiting: Vec<_> = all.filter(|run| run.queue == ix && waits(run.status)).collect();
-                    waiting.sort_by_key(|run| run.order);
-                    waiting.into_iter().map(|run| run.id)
-                };
-                match state.on_remove(name) {
-                    // Only operations with a slot are left: nothing to look for.
-                    _ if left == state.queues.queues[ix].used => {}
-                    OnRemove::Drain => {}
-                    OnRemove::MoveTo(to) => {
-                        let open = state.queues.queue_of.get(&to).is_some_and(|to| !state.queues.queues[*to].removed);
-                        if open {
-                            events.extend(waiting().map(|run| Event::RunMoved { run, queue: to.clone() }));
-                        }
-                    }
-                    OnRemove::Cancel => {
-                        let cause =
-                            Cause::new("QueueRemoved", format!("queue {name} was removed with onRemove: cancel"));
-                        // What stands below a pipeline is stopped with it, and must not be stopped again.
-                        let mut ended = BTreeSet::new();
-                        let stopped = waiting().filter_map(|run| stop(state, now, run, Status::Stopped, &cause));
-                        events.extend(stopped.flatten().filter(|event| match event {
-                            Event::RunFinished { run, .. }
-                            | Event::RunStopping { run, .. }
-                            | Event::PipelineStopping { run, .. } => ended.insert(*run),
-                            _ => true,
-                        }));
-                    }
-                }
-            }
-            Draining::Agent(name) => {
-                let Some(ix) = state.queues.agent_of.get(name).copied() else { continue };
-                if state.queues.queues.iter().all(|(_, queue)| queue.agent != ix) {
-                    events.push(Event::AgentGone { agent: name.clone() });
-                }
-            }
+/// What becomes of the waiting runs of a removed queue, at most so many at once, or of a removed thing that has nothing
+/// left. The flag says that there is more to do.
+fn settle(state: &State, now: Timestamp, draining: &Draining, most: usize) -> (Vec<Event>, bool) {
+    match draining {
+        Draining::Queue(name) => match state.queues.queue_of.get(name) {
+            Some(ix) => settle_queue(state, now, name, *ix, most),
+            None => (Vec::new(), false),
+        },
+        Draining::Agent(name) => {
+            let ix = state.queues.agent_of.get(name);
+            let empty = ix.is_some_and(|ix| state.queues.agents[*ix].queues.is_empty());
+            (empty.then(|| Event::AgentGone { agent: name.clone() }).into_iter().collect(), false)
         }
     }
-    events
+}
+
+fn settle_queue(state: &State, now: Timestamp, name: &QueueName, ix: Ix, most: usize) -> (Vec<Event>, bool) {
+    let queue = &state.queues.queues[ix];
+    if queue.runs == 0 {
+        return (vec![Event::QueueGone { queue: name.clone() }], false);
+    }
+    if queue.runs == queue.used {
+        return (Vec::new(), false);
+    }
+    match state.on_remove(name) {
+        OnRemove::Drain => (Vec::new(), false),
+        OnRemove::MoveTo(to) => {
+            let open = state.queues.queue_of.get(&to).is_some_and(|to| !state.queues.queues[*to].removed);
+            let waiting = state.waiting_for(ix).take(if open { most } else { 0 });
+            let moved = waiting.map(|run| Event::RunMoved { run: state.runs[run].id, queue: to.clone() });
+            let moved: Vec<Event> = moved.collect();
+            let full = moved.len() == most;
+            (moved, full)
+        }
+        OnRemove::Cancel => {
+            let cause = Cause::new("QueueRemoved", format!("queue {name} was removed with onRemove: cancel"));
+            let waiting: Vec<_> = state.waiting_for(ix).take(most).collect();
+            // What stands below a pipeline is stopped with it, and must not be stopped again.
+            let mut ended = BTreeSet::new();
+            let ids = waiting.iter().map(|run| state.runs[*run].id);
+            let stopped = ids.filter_map(|run| stop(state, now, run, Status::Stopped, &cause)).flatten();
+            let stopped = stopped.filter(|event| match event {
+                Event::RunFinished { run, .. }
+                | Event::RunStopping { run, .. }
+                | Event::PipelineStopping { run, .. } => ended.insert(*run),
+                _ => true,
+            });
+            (stopped.collect(), waiting.len() == most)
+        }
+    }
 }

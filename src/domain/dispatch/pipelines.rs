@@ -1,15 +1,12 @@
 //! Pipelines in the state machine: the steps that their conductor may ask for, and how one stops with all below it.
 
-use std::collections::BTreeMap;
-
 use super::command::{Advance, Rejection};
 use super::decide::{Decided, Draft, create, finished};
 use super::event::Event;
-use super::gates::GateOwner;
 use super::observation::Cause;
 use super::state::State;
 use super::status::Status;
-use super::table::{Ix, RunIx};
+use super::table::RunIx;
 use crate::domain::ids::RunId;
 use crate::domain::time::Timestamp;
 
@@ -50,14 +47,7 @@ pub(super) fn stop(state: &State, now: Timestamp, id: RunId, end: Status, cause:
         stop_leaf(state, now, ix, cause, &mut events);
         return Some(events);
     }
-    let mut below: BTreeMap<Ix, Vec<RunIx>> = BTreeMap::new();
-    for (child, run) in state.runs.iter() {
-        if let Some(gate) = run.gate.filter(|gate| matches!(state.gates[*gate].owner, GateOwner::Pipeline(_))) {
-            below.entry(gate).or_default().push(child);
-        }
-    }
-    below.values_mut().for_each(|children| children.sort_by_key(|child| state.runs[*child].order));
-    stop_pipeline(state, now, ix, end, cause, &below, &mut events);
+    stop_pipeline(state, now, ix, end, cause, &mut events);
     Some(events)
 }
 
@@ -68,7 +58,6 @@ fn stop_pipeline(
     ix: RunIx,
     end: Status,
     cause: &Cause,
-    below: &BTreeMap<Ix, Vec<RunIx>>,
     events: &mut Vec<Event>,
 ) -> bool {
     let run = &state.runs[ix];
@@ -76,12 +65,12 @@ fn stop_pipeline(
     if run.status == Status::Stopping {
         return true;
     }
-    let children = run.pipeline.and_then(|pipeline| below.get(&pipeline.direct));
+    let children = run.pipeline.map(|pipeline| state.members(pipeline.direct));
     let mut left = false;
     for child in children.into_iter().flatten() {
-        left |= match state.runs[*child].pipeline {
-            Some(_) => stop_pipeline(state, now, *child, Status::Stopped, cause, below, events),
-            None => stop_leaf(state, now, *child, cause, events),
+        left |= match state.runs[child].pipeline {
+            Some(_) => stop_pipeline(state, now, child, Status::Stopped, cause, events),
+            None => stop_leaf(state, now, child, cause, events),
         };
     }
     events.push(match left {

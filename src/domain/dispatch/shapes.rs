@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::table::{Ix, Slab};
+use super::tree::{Sum, Tree};
 use crate::domain::quantity::{Quantity, Resources, canonical_resource};
 
 /// Place of a resource in vectors.
@@ -87,9 +89,12 @@ impl Used {
     }
 }
 
-/// What may be asked together; a resource that is not named is not limited.
+/// What may be asked together, by place of the resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Ceiling(BTreeMap<Dim, u64>);
+pub(super) struct Ceiling(Vec<u64>);
+
+/// The amount of a resource that is not limited; above every legal amount.
+const NO_LIMIT: u64 = u64::MAX;
 
 /// The first resource of a request that does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,21 +106,210 @@ pub(super) struct Shortage {
 
 impl Ceiling {
     pub fn of(dims: &mut Dims, resources: &Resources) -> Self {
-        let mut ceiling = BTreeMap::new();
+        let mut ceiling = Vec::new();
         for (name, amount) in &resources.0 {
+            let dim = dims.intern(name) as usize;
+            if ceiling.len() <= dim {
+                ceiling.resize(dim + 1, NO_LIMIT);
+            }
             // Two spellings of one resource: the smaller amount holds.
-            let entry = ceiling.entry(dims.intern(name)).or_insert(u64::MAX);
-            *entry = (*entry).min(amount.millis());
+            ceiling[dim] = ceiling[dim].min(amount.millis());
         }
         Self(ceiling)
     }
 
+    /// Whether it limits nothing.
+    pub fn is_open(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What stands in the way of the request beside what is used, if anything.
     pub fn shortage(&self, used: &Used, request: &Request) -> Option<Shortage> {
+        self.room(used).shortage(request)
+    }
+
+    /// What is left beneath it.
+    pub fn room<'a>(&'a self, used: &'a Used) -> Room<'a> {
+        Room { ceiling: self, used, kept: Used::default() }
+    }
+}
+
+/// What is left beneath a ceiling, beside what is used and what is kept for somebody.
+#[derive(Debug, Clone)]
+pub(super) struct Room<'a> {
+    ceiling: &'a Ceiling,
+    used: &'a Used,
+    kept: Used,
+}
+
+impl Room<'_> {
+    /// Keeps what a request asks for from everybody else.
+    pub fn keep(&mut self, request: &Request) {
+        self.kept.add(request);
+    }
+
+    fn of(&self, dim: Dim) -> u64 {
+        match self.ceiling.0.get(dim as usize) {
+            None | Some(&NO_LIMIT) => NO_LIMIT,
+            Some(limit) => {
+                let taken = self.used.get(dim).saturating_add(self.kept.get(dim));
+                u64::try_from(u128::from(*limit).saturating_sub(taken)).unwrap_or(NO_LIMIT)
+            }
+        }
+    }
+
+    /// What stands in the way of a request, if anything.
+    pub fn shortage(&self, request: &Request) -> Option<Shortage> {
         request.0.iter().find_map(|(dim, need)| {
-            let free = u128::from(*self.0.get(dim)?).saturating_sub(used.get(*dim));
-            let have = u64::try_from(free).unwrap_or(u64::MAX);
+            let have = self.of(*dim);
             (*need > have).then_some(Shortage { dim: *dim, need: *need, have })
         })
     }
+
+    pub fn fits(&self, request: &Request) -> bool {
+        self.shortage(request).is_none()
+    }
+
+    /// The amounts that [`Need`] is compared with.
+    pub fn bound(&self) -> Bound {
+        Bound(std::array::from_fn(|dim| self.of(dim as Dim)))
+    }
+}
+
+/// Resources by which a search is narrowed, the first that anybody named; the others are looked at in the end.
+const BOUNDED: usize = 4;
+
+/// What is left of the resources that searches are narrowed by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bound([u64; BOUNDED]);
+
+impl Bound {
+    /// The smaller of both, resource by resource.
+    pub fn and(self, other: Self) -> Self {
+        Self(std::array::from_fn(|dim| self.0[dim].min(other.0[dim])))
+    }
+}
+
+/// What a set of lines asks for at least, and of which classes their requests are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Need {
+    least: [u64; BOUNDED],
+    pub classes: Classes,
+}
+
+impl Need {
+    pub fn of(request: &Request, classes: Classes) -> Self {
+        let mut least = [0; BOUNDED];
+        for (dim, amount) in request.0.iter().filter(|(dim, _)| (*dim as usize) < BOUNDED) {
+            least[*dim as usize] = *amount;
+        }
+        Self { least, classes }
+    }
+
+    /// Whether something of it may fit: never wrong when it says no.
+    pub fn may_fit(&self, bound: &Bound) -> bool {
+        self.least.iter().zip(&bound.0).all(|(least, left)| least <= left)
+    }
+}
+
+impl Sum for Need {
+    fn join(&mut self, other: &Self) {
+        self.least = std::array::from_fn(|dim| self.least[dim].min(other.least[dim]));
+        self.classes.join(&other.classes);
+    }
+}
+
+/// A set of classes of requests, a bit for each. Different requests of one agent are of different classes as long as
+/// there are at most 64; beyond that some share one, and a search may look at a queue in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Classes(u64);
+
+impl Classes {
+    /// The class of the n-th request.
+    pub fn nth(n: u32) -> Self {
+        Self(1 << (n % 64))
+    }
+
+    pub fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether it holds everything of another.
+    pub fn covers(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+impl Sum for Classes {
+    fn join(&mut self, other: &Self) {
+        self.add(*other);
+    }
+}
+
+/// The different requests of the runs of one agent.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Menu {
+    items: Slab<Item>,
+    of: BTreeMap<Request, Ix>,
+    /// By the amount of the first resource, then by place.
+    sizes: Tree<(u64, Ix), Need>,
+}
+
+#[derive(Debug, Clone)]
+struct Item {
+    request: Request,
+    /// Shapes that ask for it.
+    shapes: u32,
+}
+
+impl Menu {
+    /// One more shape asks for it; answers its place.
+    pub fn join(&mut self, request: &Request) -> Ix {
+        if let Some(ix) = self.of.get(request) {
+            self.items[*ix].shapes += 1;
+            return *ix;
+        }
+        let ix = self.items.insert(Item { request: request.clone(), shapes: 1 });
+        self.of.insert(request.clone(), ix);
+        self.sizes.insert(Self::size(request, ix), ix, Need::of(request, Classes::nth(ix)));
+        ix
+    }
+
+    /// A shape is gone.
+    pub fn part(&mut self, ix: Ix) {
+        self.items[ix].shapes -= 1;
+        if self.items[ix].shapes == 0 {
+            let item = self.items.remove(ix);
+            self.of.remove(&item.request);
+            self.sizes.remove(&Self::size(&item.request, ix));
+        }
+    }
+
+    /// The classes of the requests that fit.
+    pub fn fitting(&self, room: &Room<'_>) -> Classes {
+        collect(&self.sizes, &room.bound(), |ix| room.fits(&self.items[ix].request))
+    }
+
+    fn size(request: &Request, ix: Ix) -> (u64, Ix) {
+        (request.0.first().map_or(0, |(_, amount)| *amount), ix)
+    }
+}
+
+/// The classes of the items that do, without looking at parts that can add nothing.
+pub(super) fn collect<K: Ord>(tree: &Tree<K, Need>, bound: &Bound, does: impl Fn(Ix) -> bool) -> Classes {
+    let found = std::cell::Cell::new(Classes::default());
+    let mut may = |need: &Need| need.may_fit(bound) && !found.get().covers(need.classes);
+    // What is taken note of is not taken, so that the search goes on.
+    tree.each(&mut may, &mut |item, need: &Need| {
+        if does(item) {
+            let mut more = found.get();
+            more.add(need.classes);
+            found.set(more);
+        }
+    });
+    found.get()
 }

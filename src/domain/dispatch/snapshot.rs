@@ -7,17 +7,18 @@ use serde::{Deserialize, Serialize};
 use super::event::{Cursor, OrganizationLimits};
 use super::gates::GateOwner;
 use super::observation::Cause;
+use super::patience::Patience;
 use super::state::{Applied, Draining, State};
 use super::status::Status;
 use super::table::{Pipeline, Run, RunIx};
 use crate::domain::catalog::{AgentPolicy, ProjectPolicy, QueuePolicy};
 use crate::domain::ids::{AgentName, ProjectName, QueueName, RunId, WorkflowName};
 use crate::domain::quantity::Resources;
-use crate::domain::spec::Limit;
+use crate::domain::spec::{Limit, Priority};
 use crate::domain::time::Timestamp;
 
 /// The version of the form below.
-pub const SNAPSHOT_VERSION: u32 = 2;
+pub const SNAPSHOT_VERSION: u32 = 3;
 
 /// The stored form.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,8 +28,8 @@ pub struct Snapshot {
     order: u64,
     /// Names of resources in the order of their first appearance.
     resources: Vec<String>,
-    agents: Vec<(AgentName, AgentPolicy, u64, bool)>,
-    queues: Vec<(QueueName, QueuePolicy, u64, bool)>,
+    agents: Vec<AgentSnapshot>,
+    queues: Vec<QueueSnapshot>,
     projects: BTreeMap<ProjectName, ProjectPolicy>,
     cursors: BTreeMap<WorkflowName, Cursor>,
     overrides: BTreeMap<QueueName, (QueuePolicy, String)>,
@@ -38,6 +39,35 @@ pub struct Snapshot {
     recent: Vec<RunId>,
     /// How pipelines that are stopping will end.
     ending: BTreeMap<RunId, (Status, Cause)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct AgentSnapshot {
+    name: AgentName,
+    policy: AgentPolicy,
+    last_served: u64,
+    removed: bool,
+    patience: Vec<(Priority, PatienceSnapshot)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct QueueSnapshot {
+    name: QueueName,
+    policy: QueuePolicy,
+    last_served: u64,
+    removed: bool,
+    patience: Option<PatienceSnapshot>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PatienceSnapshot {
+    run: RunId,
+    skips: u32,
+    since: Timestamp,
+}
+
+fn passed_over(state: &State, known: &Patience) -> PatienceSnapshot {
+    PatienceSnapshot { run: state.runs[known.run].id, skips: known.skips, since: known.since }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,13 +119,25 @@ pub fn take(state: &State) -> Snapshot {
             .agent_of
             .values()
             .map(|ix| &queues.agents[*ix])
-            .map(|a| (a.name.clone(), a.policy.clone(), a.last_served, a.removed))
+            .map(|agent| AgentSnapshot {
+                name: agent.name.clone(),
+                policy: agent.policy.clone(),
+                last_served: agent.last_served,
+                removed: agent.removed,
+                patience: agent.patience.iter().map(|(rank, known)| (rank.0, passed_over(state, known))).collect(),
+            })
             .collect(),
         queues: queues
             .queue_of
             .values()
             .map(|ix| &queues.queues[*ix])
-            .map(|q| (q.name.clone(), q.policy.clone(), q.last_served, q.removed))
+            .map(|queue| QueueSnapshot {
+                name: queue.name.clone(),
+                policy: queue.policy.clone(),
+                last_served: queue.last_served,
+                removed: queue.removed,
+                patience: queue.patience.map(|known| passed_over(state, &known)),
+            })
             .collect(),
         projects: state.projects.clone(),
         cursors: state.cursors.clone(),
@@ -141,37 +183,18 @@ pub fn restore(snapshot: Snapshot) -> State {
     (state.applied, state.order) = (snapshot.applied, snapshot.order);
     state.queues.set_limits(snapshot.limits);
     snapshot.resources.iter().for_each(|name| _ = state.queues.dims.intern(name));
-    for (name, policy, _, _) in &snapshot.agents {
-        state.queues.set_agent(name, policy.clone());
+    for agent in &snapshot.agents {
+        state.queues.set_agent(&state.runs, &agent.name, agent.policy.clone());
     }
-    for (name, policy, _, _) in &snapshot.queues {
-        state.queues.set_queue(name, policy.clone());
+    for queue in &snapshot.queues {
+        state.queues.set_queue(&state.runs, &queue.name, queue.policy.clone());
     }
     let gates = restore_gates(&mut state, snapshot.gates);
     for run in snapshot.runs {
         restore_run(&mut state, run, &gates);
     }
     state.queues.served = snapshot.served;
-    for (name, _, last_served, removed) in &snapshot.agents {
-        let (last_served, removed) = (*last_served, *removed);
-        let agent = &mut state.queues.agents[state.queues.agent_of[name]];
-        (agent.last_served, agent.removed) = (last_served, removed);
-        if removed {
-            state.draining.insert(Draining::Agent(name.clone()));
-        }
-    }
-    for (name, _, last_served, removed) in snapshot.queues {
-        let ix = state.queues.queue_of[&name];
-        let queue = &mut state.queues.queues[ix];
-        (queue.last_served, queue.removed) = (last_served, removed);
-        if removed {
-            state.draining.insert(Draining::Queue(name));
-        }
-    }
-    // Everything is known now: work out what follows, once for each agent.
-    for (name, ..) in &snapshot.agents {
-        state.queues.rebuild(&state.runs, name);
-    }
+    restore_turns(&mut state, snapshot.agents, snapshot.queues);
     state.overrides = snapshot.overrides;
     for (run, how) in snapshot.ending {
         state.ending.insert(run, how);
@@ -179,6 +202,42 @@ pub fn restore(snapshot: Snapshot) -> State {
     }
     snapshot.recent.into_iter().for_each(|id| state.recent.push(id));
     state
+}
+
+/// Whose turn it is, and who was passed over.
+fn restore_turns(state: &mut State, agents: Vec<AgentSnapshot>, queues: Vec<QueueSnapshot>) {
+    let passed_over = |state: &State, stored: &PatienceSnapshot| {
+        let run = state.runs.find(stored.run)?;
+        Some(Patience { run, shape: state.runs[run].shape, skips: stored.skips, since: stored.since })
+    };
+    for agent in agents {
+        let ix = state.queues.agent_of[&agent.name];
+        let patience = agent
+            .patience
+            .iter()
+            .filter_map(|(level, stored)| Some((std::cmp::Reverse(*level), passed_over(state, stored)?)));
+        let patience = patience.collect();
+        let item = &mut state.queues.agents[ix];
+        (item.last_served, item.removed, item.patience) = (agent.last_served, agent.removed, patience);
+        if agent.removed {
+            state.drain(Draining::Agent(agent.name));
+        }
+    }
+    for queue in queues {
+        let ix = state.queues.queue_of[&queue.name];
+        let patience = queue.patience.and_then(|stored| passed_over(state, &stored));
+        state.queues.unlist(ix);
+        let item = &mut state.queues.queues[ix];
+        (item.last_served, item.removed, item.patience) = (queue.last_served, queue.removed, patience);
+        state.queues.list(ix);
+        if queue.removed {
+            state.drain(Draining::Queue(queue.name));
+        }
+    }
+    for ix in state.queues.agent_of.values().copied().collect::<Vec<_>>() {
+        state.queues.close(ix);
+        state.queues.refresh_agent(ix);
+    }
 }
 
 fn restore_gates(state: &mut State, gates: Vec<GateSnapshot>) -> Vec<u32> {
@@ -229,6 +288,7 @@ fn restore_run(state: &mut State, stored: RunSnapshot, gates: &[u32]) {
     if let Some(agent) = state.owed_at(ix) {
         state.owed.insert((agent, stored.id));
     }
+    state.admit(ix);
     if let Some(gate) = gate.filter(|_| passed) {
         state.gates.enter(&state.runs, gate, pipeline);
     }

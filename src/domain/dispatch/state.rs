@@ -30,6 +30,12 @@ pub struct State {
     pub(super) retry_at: BTreeMap<RunId, Timestamp>,
     /// Queues and agents that are being removed.
     pub(super) draining: BTreeSet<Draining>,
+    /// Those of them that the next pass looks at, because something about them has changed.
+    pub(super) stirred: BTreeSet<Draining>,
+    /// Runs that wait for something else than their queue, by the queue that they will stand in, and by age.
+    pub(super) outside: BTreeSet<(Ix, u64, RunIx)>,
+    /// The unfinished runs of groups and pipelines, by their gate.
+    pub(super) members: BTreeSet<(Ix, RunIx)>,
     /// Runs for whose attempt something is owed to their agent.
     pub(super) owed: BTreeSet<(Ix, RunId)>,
     pub(super) recent: Recent,
@@ -76,19 +82,20 @@ impl State {
                     if entry.0 == *policy {
                         self.overrides.remove(queue);
                     }
-                    self.queues.set_queue(queue, policy.clone());
-                    self.queues.rebuild(&self.runs, &queue.agent);
+                    self.queues.set_queue(&self.runs, queue, policy.clone());
+                    self.stir(queue);
                 }
             }
             Event::QueueGone { queue } => {
-                self.draining.remove(&Draining::Queue(queue.clone()));
+                self.undrain(&Draining::Queue(queue.clone()));
                 self.overrides.remove(queue);
                 if let Some(ix) = self.queues.queue_of.get(queue) {
                     self.queues.remove_queue(*ix);
                 }
+                self.stir_agent(&queue.agent);
             }
             Event::AgentGone { agent } => {
-                self.draining.remove(&Draining::Agent(agent.clone()));
+                self.undrain(&Draining::Agent(agent.clone()));
                 if let Some(ix) = self.queues.agent_of.get(agent) {
                     self.queues.remove_agent(*ix);
                 }
@@ -98,10 +105,10 @@ impl State {
             Event::RunQueued { run } => self.with(*run, Self::pass_gates),
             Event::RunMoved { run, queue } => self.with(*run, |state, ix| state.move_to(ix, queue)),
             Event::RunScheduled { run, attempt } => self.with(*run, |state, ix| {
-                state.leave(ix);
+                debug_assert!(state.runs[ix].status == Status::Queued, "only who stands in a queue gets a slot");
+                state.queues.hand_over(&mut state.runs, ix, at);
                 state.runs[ix].status = Status::Scheduled;
                 state.runs[ix].attempt = attempt.0;
-                state.queues.take_slot(&state.runs, ix);
             }),
             Event::RunProgressed { run, status, .. } => self.with(*run, |state, ix| state.runs[ix].status = *status),
             Event::RunStopping { run, .. } => self.with(*run, |state, ix| state.runs[ix].status = Status::Stopping),
@@ -113,6 +120,7 @@ impl State {
             }),
             Event::RunRetrying { run, until, .. } => self.with(*run, |state, ix| {
                 state.leave(ix);
+                state.stir_if_removed(state.runs[ix].queue);
                 state.runs[ix].status = Status::Retrying;
                 state.retries.insert((*until, *run));
                 state.retry_at.insert(*run, *until);
@@ -126,27 +134,62 @@ impl State {
         let ix = self.runs.find(run);
         debug_assert!(ix.is_some(), "an event names the unfinished run {run}");
         if let Some(ix) = ix {
-            let before = self.owed_at(ix);
+            let (owed_before, outside_before) = (self.owed_at(ix), self.outside_at(ix));
             apply(self, ix);
             // A run that ended may have left its place to nobody, but never to another run within one event.
-            let after = self.runs.find(run).and_then(|ix| self.owed_at(ix));
-            if before != after {
-                before.map(|agent| self.owed.remove(&(agent, run)));
-                after.map(|agent| self.owed.insert((agent, run)));
+            let stays = self.runs.is_at(ix, run);
+            let owed_after = self.owed_at(ix).filter(|_| stays);
+            if owed_before != owed_after {
+                owed_before.map(|agent| self.owed.remove(&(agent, run)));
+                owed_after.map(|agent| self.owed.insert((agent, run)));
+            }
+            let outside_after = self.outside_at(ix).filter(|_| stays);
+            if outside_before != outside_after {
+                outside_before.map(|(queue, order)| self.outside.remove(&(queue, order, ix)));
+                outside_after.map(|(queue, order)| self.outside.insert((queue, order, ix)));
             }
         }
     }
 
     /// The agent to which something is owed for a run.
     pub(super) fn owed_at(&self, ix: RunIx) -> Option<Ix> {
-        let run = &self.runs[ix];
+        let run = self.runs.get(ix)?;
         let owed = run.pipeline.is_none() && matches!(run.status, Status::Scheduled | Status::Stopping);
         owed.then(|| self.queues.queues[run.queue].agent)
     }
 
+    /// The queue that a run is to stand in, while it waits outside of it, and its order.
+    pub(super) fn outside_at(&self, ix: RunIx) -> Option<(Ix, u64)> {
+        let run = self.runs.get(ix)?;
+        matches!(run.status, Status::Created | Status::Compiled | Status::Retrying).then_some((run.queue, run.order))
+    }
+
+    /// The next pass looks at a removed queue.
+    pub(super) fn stir(&mut self, queue: &QueueName) {
+        let draining = Draining::Queue(queue.clone());
+        if self.draining.contains(&draining) {
+            self.stirred.insert(draining);
+        }
+    }
+
+    fn stir_agent(&mut self, agent: &AgentName) {
+        let draining = Draining::Agent(agent.clone());
+        if self.draining.contains(&draining) {
+            self.stirred.insert(draining);
+        }
+    }
+
+    pub(super) fn drain(&mut self, what: Draining) {
+        self.stirred.insert(what.clone());
+        self.draining.insert(what);
+    }
+
+    fn undrain(&mut self, what: &Draining) {
+        self.draining.remove(what);
+        self.stirred.remove(what);
+    }
+
     fn apply_revision(&mut self, at: Timestamp, revision: &RevisionApplied) {
-        let named = revision.queues.keys().chain(revision.renamed.keys()).map(|queue| &queue.agent);
-        let mut touched: BTreeSet<AgentName> = revision.agents.keys().chain(named).cloned().collect();
         if let Some(limits) = revision.organization {
             self.queues.set_limits(limits);
         }
@@ -166,13 +209,13 @@ impl State {
         for (name, policy) in &revision.agents {
             match policy {
                 Some(policy) => {
-                    self.draining.remove(&Draining::Agent(name.clone()));
-                    self.queues.set_agent(name, policy.clone());
+                    self.undrain(&Draining::Agent(name.clone()));
+                    self.queues.set_agent(&self.runs, name, policy.clone());
                 }
                 None => {
                     if let Some(ix) = self.queues.agent_of.get(name) {
                         self.queues.agents[*ix].removed = true;
-                        self.draining.insert(Draining::Agent(name.clone()));
+                        self.drain(Draining::Agent(name.clone()));
                     }
                 }
             }
@@ -180,12 +223,11 @@ impl State {
         // Every applied commit heals what was changed behind its back.
         for (queue, (declared, _)) in std::mem::take(&mut self.overrides) {
             if self.queues.queue_of.get(&queue).is_some_and(|ix| !self.queues.queues[*ix].removed) {
-                self.queues.set_queue(&queue, declared);
-                touched.insert(queue.agent);
+                self.queues.set_queue(&self.runs, &queue, declared);
             }
         }
         if self.queues.rename(&revision.renamed) {
-            revision.renamed.keys().for_each(|old| _ = self.draining.remove(&Draining::Queue(old.clone())));
+            revision.renamed.keys().for_each(|old| self.undrain(&Draining::Queue(old.clone())));
         } else {
             // The old name's runs follow once the new name's queue can have them.
             revision.renamed.iter().for_each(|(old, new)| self.retire(old, Some(OnRemove::MoveTo(new.clone()))));
@@ -193,15 +235,14 @@ impl State {
         for (name, policy) in &revision.queues {
             match policy {
                 Some(policy) => {
-                    self.draining.remove(&Draining::Queue(name.clone()));
-                    self.queues.set_queue(name, policy.clone());
+                    self.undrain(&Draining::Queue(name.clone()));
+                    self.queues.set_queue(&self.runs, name, policy.clone());
                 }
                 None => self.retire(name, None),
             }
         }
-        for agent in touched {
-            self.queues.rebuild(&self.runs, &agent);
-        }
+        // What waits for another queue may find it now.
+        self.stirred.extend(self.draining.iter().cloned());
         self.cursors.extend(revision.cursors.iter().map(|(name, cursor)| (name.clone(), cursor.clone())));
         self.applied = Some(Applied {
             commit: revision.commit.clone(),
@@ -218,7 +259,7 @@ impl State {
             let queue = &mut self.queues.queues[*ix];
             queue.removed = true;
             queue.policy.on_remove = on_remove.unwrap_or_else(|| queue.policy.on_remove.clone());
-            self.draining.insert(Draining::Queue(name.clone()));
+            self.drain(Draining::Queue(name.clone()));
         }
     }
 
@@ -243,6 +284,42 @@ impl State {
         if !new.needs_approval {
             self.wait_at_gate(ix);
         }
+        self.admit(ix);
+    }
+
+    /// Enters a new run into the indexes.
+    pub(super) fn admit(&mut self, ix: RunIx) {
+        if let Some((queue, order)) = self.outside_at(ix) {
+            self.outside.insert((queue, order, ix));
+        }
+        if let Some(gate) = self.member_of(ix) {
+            self.members.insert((gate, ix));
+        }
+    }
+
+    /// The gate under which a run is found: that of its group or pipeline. The runs of a project need no index.
+    fn member_of(&self, ix: RunIx) -> Option<Ix> {
+        let gate = self.runs[ix].gate?;
+        (!matches!(self.gates[gate].owner, GateOwner::Project(_))).then_some(gate)
+    }
+
+    /// The unfinished runs of a group or directly below a pipeline, oldest first.
+    pub(super) fn members(&self, gate: Ix) -> Vec<RunIx> {
+        let members = self.members.range((gate, RunIx(0))..=(gate, RunIx(u32::MAX)));
+        let mut members: Vec<RunIx> = members.map(|(_, ix)| *ix).collect();
+        members.sort_by_key(|ix| self.runs[*ix].order);
+        members
+    }
+
+    /// The runs of a queue that hold no slot, oldest first.
+    pub(super) fn waiting_for(&self, queue: Ix) -> impl Iterator<Item = RunIx> {
+        let mut outside = self.outside.range((queue, 0, RunIx(0))..=(queue, u64::MAX, RunIx(u32::MAX))).peekable();
+        let mut line = self.queues.line_of(&self.runs, queue).peekable();
+        std::iter::from_fn(move || match (outside.peek(), line.peek()) {
+            (Some((_, order, _)), Some(first)) if *order > self.runs[*first].order => line.next(),
+            (Some(_), _) => outside.next().map(|(_, _, ix)| *ix),
+            (None, _) => line.next(),
+        })
     }
 
     fn direct_gate(&mut self, new: &NewRun) -> Option<Ix> {
@@ -326,7 +403,7 @@ impl State {
         let request = self.queues.shapes[shape].request.clone();
         self.runs[ix].shape = self.queues.join(to, &request);
         self.runs[ix].queue = to;
-        self.queues.part(from, shape);
+        self.part(from, shape);
         if queued {
             self.runs[ix].order = self.next_order();
             self.queues.wait(&mut self.runs, ix);
@@ -336,7 +413,10 @@ impl State {
     fn finish(&mut self, ix: RunIx) {
         self.leave(ix);
         let (queue, shape) = (self.runs[ix].queue, self.runs[ix].shape);
-        self.queues.part(queue, shape);
+        self.part(queue, shape);
+        if let Some(gate) = self.member_of(ix) {
+            self.members.remove(&(gate, ix));
+        }
         let run = self.runs.remove(ix);
         if let Some(gate) = run.gate {
             if run.passed {
@@ -356,6 +436,19 @@ impl State {
             self.gates.unhold(pipeline.controller);
         }
         self.recent.push(run.id);
+    }
+
+    /// A run no longer counts in a queue; a removed one that is empty now may go.
+    fn part(&mut self, queue: Ix, shape: Ix) {
+        self.queues.part(queue, shape);
+        self.stir_if_removed(queue);
+    }
+
+    fn stir_if_removed(&mut self, queue: Ix) {
+        if self.queues.queues[queue].removed {
+            let name = self.queues.queues[queue].name.clone();
+            self.stir(&name);
+        }
     }
 
     /// Takes a run out of wherever it stands: its gate's line, its queue's line, its slot, its timer.
@@ -455,8 +548,8 @@ impl State {
 
     /// The runs that stand in a queue, first in line first.
     pub fn line(&self, queue: &QueueName) -> Vec<RunView<'_>> {
-        let line = self.queues.queue_of.get(queue).map(|ix| self.queues.line_of(&self.runs, *ix)).unwrap_or_default();
-        line.into_iter().map(|ix| self.view(ix)).collect()
+        let ix = self.queues.queue_of.get(queue).into_iter();
+        ix.flat_map(|ix| self.queues.line_of(&self.runs, *ix)).map(|ix| self.view(ix)).collect()
     }
 
     /// Whether a run of this id was finished not long ago.

@@ -2,10 +2,11 @@
 //!
 //! A run stands in at most one line: its links lie in the run itself, so standing in two is impossible by construction.
 
+use super::index::Index;
 use super::status::Status;
 use crate::domain::ids::RunId;
 
-/// Most unfinished runs that one server holds: at about 100 bytes each, 2 GB.
+/// Most unfinished runs that one server holds: at no more than 100 bytes each, 2 GB.
 pub const MAX_RUNS: usize = 20_000_000;
 
 /// Place of a run in the slab.
@@ -24,6 +25,8 @@ pub(super) struct Run {
     pub status: Status,
     /// Place in the order of arrival; smaller goes first.
     pub order: u64,
+    /// Place in the line of its queue, while it stands there.
+    pub place: u64,
     pub attempt: u32,
     pub max_retries: u32,
     pub queue: Ix,
@@ -53,6 +56,7 @@ impl Run {
             id,
             status: Status::Created,
             order,
+            place: 0,
             attempt: 0,
             max_retries,
             queue,
@@ -66,14 +70,13 @@ impl Run {
     }
 }
 
-/// Only looked up by key and never iterated, so that its order cannot reach a decision.
-#[expect(clippy::disallowed_types, reason = "never iterated; the slab is, in order")]
-type Index = std::collections::HashMap<RunId, RunIx, std::hash::BuildHasherDefault<std::hash::DefaultHasher>>;
+/// Runs of a block of the slab: the slab grows by blocks, so that no push ever copies what is there.
+const BLOCK: usize = 4096;
 
 /// The unfinished runs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {
-    slots: Vec<Option<Run>>,
+    blocks: Vec<Vec<Option<Run>>>,
     free: Vec<RunIx>,
     index: Index,
 }
@@ -84,41 +87,66 @@ impl Table {
     }
 
     pub fn find(&self, id: RunId) -> Option<RunIx> {
-        self.index.get(&id).copied()
+        self.index.find(id, |ix| self.get(ix).is_some_and(|run| run.id == id))
+    }
+
+    /// Whether a place is (still) that of a run.
+    pub fn is_at(&self, ix: RunIx, id: RunId) -> bool {
+        self.get(ix).is_some_and(|run| run.id == id)
     }
 
     pub fn insert(&mut self, run: Run) -> RunIx {
         let ix = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            RunIx(u32::try_from(self.slots.len() - 1).expect("MAX_RUNS is far below u32::MAX"))
+            if self.blocks.last().is_none_or(|block| block.len() == BLOCK) {
+                self.blocks.push(Vec::with_capacity(BLOCK));
+            }
+            let before = (self.blocks.len() - 1) * BLOCK;
+            let block = self.blocks.last_mut().expect("there is one, made above if need be");
+            block.push(None);
+            RunIx(u32::try_from(before + block.len() - 1).expect("MAX_RUNS is far below u32::MAX"))
         });
-        self.index.insert(run.id, ix);
-        self.slots[ix.0 as usize] = Some(run);
+        let id = run.id;
+        self.blocks[ix.0 as usize / BLOCK][ix.0 as usize % BLOCK] = Some(run);
+        let Self { blocks, index, .. } = self;
+        index.insert(id, ix, |ix| id_at(blocks, ix));
         ix
     }
 
     pub fn remove(&mut self, ix: RunIx) -> Run {
-        let run = self.slots[ix.0 as usize].take().expect("the index only names occupied slots");
-        self.index.remove(&run.id);
+        let slot = &mut self.blocks[ix.0 as usize / BLOCK][ix.0 as usize % BLOCK];
+        let run = slot.take().expect("the index only names occupied slots");
+        self.index.remove(run.id, ix);
         self.free.push(ix);
         run
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (RunIx, &Run)> {
-        self.slots.iter().enumerate().filter_map(|(i, slot)| slot.as_ref().map(|run| (RunIx(i as u32), run)))
+        let slots = self.blocks.iter().flatten().enumerate();
+        slots.filter_map(|(i, slot)| slot.as_ref().map(|run| (RunIx(i as u32), run)))
     }
+
+    /// The run at a place, if there is one.
+    pub fn get(&self, ix: RunIx) -> Option<&Run> {
+        self.blocks.get(ix.0 as usize / BLOCK)?.get(ix.0 as usize % BLOCK)?.as_ref()
+    }
+}
+
+fn id_at(blocks: &[Vec<Option<Run>>], ix: RunIx) -> RunId {
+    let slot = &blocks[ix.0 as usize / BLOCK][ix.0 as usize % BLOCK];
+    slot.as_ref().expect("the index only names occupied slots").id
 }
 
 impl std::ops::Index<RunIx> for Table {
     type Output = Run;
     fn index(&self, ix: RunIx) -> &Run {
-        self.slots[ix.0 as usize].as_ref().expect("the index only names occupied slots")
+        self.get(ix).expect("the index only names occupied slots")
     }
 }
 
 impl std::ops::IndexMut<RunIx> for Table {
     fn index_mut(&mut self, ix: RunIx) -> &mut Run {
-        self.slots[ix.0 as usize].as_mut().expect("the index only names occupied slots")
+        let slot = &mut self.blocks[ix.0 as usize / BLOCK][ix.0 as usize % BLOCK];
+        slot.as_mut().expect("the index only names occupied slots")
     }
 }
 
