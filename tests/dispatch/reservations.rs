@@ -88,8 +88,8 @@ fn a_reservation_on_the_capacity_binds_its_level_and_those_below() {
     let high = submit(&mut world, "a/high", "cpu=1");
     assert_eq!(world.status(high), Some(Status::Scheduled), "a higher level need not wait for it");
     world.crash();
-    for run in world.started[from + 1..from + 4].to_vec() {
-        world.finish(run);
+    for n in from + 1..from + 4 {
+        world.finish(world.started[n]);
     }
     assert_eq!(world.status(wide), Some(Status::Queued));
     world.finish(high);

@@ -118,8 +118,8 @@ impl<'a> Draft<'a> {
             return;
         }
         if self.made.contains_key(&run) {
-            self.events.push(finished(run, Status::Stopped, cause.clone(), self.now));
-            self.ended.insert(run);
+            self.stop_made_below(run, cause);
+            self.finish(run, Status::Stopped, cause.clone());
             return;
         }
         for event in stop(self.state, self.now, run, Status::Stopped, cause).into_iter().flatten() {
@@ -128,10 +128,19 @@ impl<'a> Draft<'a> {
             else {
                 continue;
             };
-            if self.ended.insert(*run) {
+            let run = *run;
+            if !self.ended.contains(&run) {
+                self.stop_made_below(run, cause);
+                self.ended.insert(run);
                 self.events.push(event);
             }
         }
+    }
+
+    /// Stops the children that this command has made for a pipeline, before the pipeline itself.
+    fn stop_made_below(&mut self, pipeline: RunId, cause: &Cause) {
+        let below = self.made.values().filter(|run| run.parent == Some(pipeline)).map(|run| run.id);
+        below.collect::<Vec<_>>().into_iter().for_each(|child| self.stop(child, cause));
     }
 
     pub fn finish(&mut self, run: RunId, status: Status, cause: Cause) {
