@@ -7,7 +7,6 @@
 #[allow(dead_code)]
 mod site;
 
-use std::collections::BTreeMap;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -57,16 +56,9 @@ fn runs_per_second(runs: usize) {
     let before = floor(runs);
     let operation = CompiledOperation {
         name: Some("true".to_owned()),
-        tags: Vec::new(),
-        inputs: BTreeMap::new(),
-        to_env: BTreeMap::new(),
-        as_arg: BTreeMap::new(),
         run: json!({"kind": "job", "container": {"command": ["/bin/true"]}}),
         request: Default::default(),
-        max_retries: 0,
-        timeout: None,
-        ttl: None,
-        needs_approval: false,
+        ..CompiledOperation::default()
     };
     let start = || {
         of_operation(

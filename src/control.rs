@@ -11,6 +11,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::conductor::Conducting;
 use crate::domain::catalog::Catalog;
 use crate::domain::compile::{CompileCache, Request, RequestSource, compile_request, compile_with};
 use crate::domain::diagnostic::Diagnostics;
@@ -199,6 +200,7 @@ pub struct ControlPlane(Arc<Inner>);
 struct Inner {
     engine: Engine,
     effects: Effects,
+    conducting: Conducting,
     shared: Arc<Shared>,
     nudges: Nudges,
     watcher: Arc<Watcher>,
@@ -216,9 +218,15 @@ impl ControlPlane {
         let switches = Switches::load(&data_dir).map_err(|error| StartError::Switches(data_dir.clone(), error))?;
         let unstarted = Unstarted::new();
         let effects = unstarted.handle();
-        let saved = effects.clone();
-        let (engine, engine_thread) =
-            Engine::start(Box::new(store), Box::new(move |_, _, events| saved.saved(events)))?;
+        let unled = crate::conductor::Unstarted::new();
+        let conducting = unled.handle();
+        let (owing, leading) = (effects.clone(), conducting.clone());
+        let sink = move |_, _, events: &[_]| {
+            owing.saved(events);
+            leading.saved(events);
+        };
+        let (engine, engine_thread) = Engine::start(Box::new(store), Box::new(sink))?;
+        let conductor = unled.start(engine.clone());
         let courier = unstarted.start(engine.clone(), data_dir.clone(), program, Epoch::default());
         let (followed, watch) = match source {
             SourceSetting::Repository(spec) => {
@@ -250,14 +258,15 @@ impl ControlPlane {
         };
         let watching = watcher.clone();
         let git = std::thread::spawn(move || reconciler.run(&receive, &watching));
-        let threads = Mutex::new(vec![git, courier, engine_thread]);
+        let threads = Mutex::new(vec![git, conductor, courier, engine_thread]);
         let cache = Mutex::default();
-        Ok(Self(Arc::new(Inner { engine, effects, shared, nudges, watcher, cache, threads })))
+        Ok(Self(Arc::new(Inner { engine, effects, conducting, shared, nudges, watcher, cache, threads })))
     }
 
     /// Ends the threads, in the order in which they need one another; what runs on agents goes on.
     pub fn stop(&self) {
         let _ = self.0.nudges.send(Nudge::Stop);
+        self.0.conducting.stop();
         self.0.effects.stop();
         self.0.engine.stop();
         let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));

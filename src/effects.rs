@@ -326,7 +326,7 @@ impl Courier {
             name: row.name.clone(),
             uuid: row.id.to_string(),
             namespace: String::new(),
-            iteration: 0,
+            iteration: operation.iteration.unwrap_or(0),
             created_at: row.created_at.to_string(),
             artifacts_path: format!("{context_path}/artifacts"),
             context_path,

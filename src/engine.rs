@@ -112,10 +112,19 @@ impl Engine {
 
     /// As [`Engine::ask`], for threads outside the runtime.
     pub fn ask_blocking(&self, command: Command, bodies: Vec<(Digest, Vec<u8>)>) -> Answer {
+        self.ask_later(command, bodies)?.blocking_recv().unwrap_or(Err(EngineError::Stopped))
+    }
+
+    /// As [`Engine::ask_blocking`], and hears the answer later, so that several commands share one append.
+    pub fn ask_later(
+        &self,
+        command: Command,
+        bodies: Vec<(Digest, Vec<u8>)>,
+    ) -> Result<tokio::sync::oneshot::Receiver<Answer>, EngineError> {
         let (answer, reply) = tokio::sync::oneshot::channel();
         let message = Message::Ask { command, bodies, answer: Some(answer) };
         self.inbox.send(message).map_err(|_| EngineError::Stopped)?;
-        reply.blocking_recv().unwrap_or(Err(EngineError::Stopped))
+        Ok(reply)
     }
 
     /// Hands over what a target has seen; blocks while the inbox is full.

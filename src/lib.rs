@@ -21,7 +21,7 @@
 //! ids time quantity diagnostic files cron ← spec ← catalog ← compile
 //!                  spec ← sharing,  catalog ← dispatch ← workflow, plan          (all inside domain/)
 //! domain ← store · source · target                 each knows domain, none knows another
-//! domain, store ← engine ← effects (which knows target) ← control (which knows source) ← server, cli ← main
+//! domain, store ← engine ← conductor, effects (which knows target) ← control (which knows source) ← server, cli ← main
 //! ```
 //!
 //! Two halves: [`domain`] holds every rule and has no IO, no clock, no randomness and no async; everything beside it
@@ -33,6 +33,7 @@
 #![warn(missing_docs)]
 
 pub mod cli;
+pub mod conductor;
 pub mod control;
 pub mod domain;
 pub mod effects;

@@ -37,18 +37,19 @@ const DOMAIN: [(&str, &[&str]); 7] = [
     ("domain::sharing", &["domain::spec"]),
     ("domain::catalog", &["domain::spec"]),
     ("domain::compile", &["domain::spec", "domain::catalog"]),
-    ("domain::workflow", &["domain::spec", "domain::catalog", "domain::dispatch"]),
+    ("domain::workflow", &["domain::spec", "domain::catalog", "domain::compile", "domain::dispatch"]),
     ("domain::dispatch", &["domain::spec", "domain::sharing", "domain::catalog"]),
     ("domain::plan", &["domain::spec", "domain::sharing", "domain::catalog", "domain::dispatch"]),
 ];
 
 /// Who may name whom outside, beside themselves.
-const SHELL: [(&str, &[&str]); 12] = [
+const SHELL: [(&str, &[&str]); 13] = [
     ("store", &["domain"]),
     ("source", &["domain"]),
     ("target", &["domain"]),
     ("engine", &["domain", "store"]),
     ("effects", &["domain", "store", "target", "engine"]),
+    ("conductor", &["domain", "store", "engine"]),
     // The control plane is these three together.
     ("control", CONTROL),
     ("reconciler", CONTROL),
@@ -63,8 +64,19 @@ const SHELL: [(&str, &[&str]); 12] = [
 ];
 
 /// What the control plane may name.
-const CONTROL: &[&str] =
-    &["domain", "store", "source", "target", "engine", "effects", "control", "reconciler", "revision", "switches"];
+const CONTROL: &[&str] = &[
+    "domain",
+    "store",
+    "source",
+    "target",
+    "engine",
+    "effects",
+    "conductor",
+    "control",
+    "reconciler",
+    "revision",
+    "switches",
+];
 
 /// Paths that would give the domain a clock, chance or IO.
 const IMPURE: [&str; 12] = [

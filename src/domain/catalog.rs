@@ -18,6 +18,9 @@ use crate::domain::spec::{
 };
 use crate::domain::time::Span;
 
+mod pipeline;
+pub use pipeline::{Dag, Node, NodeEvent, ParamRef, RefFrom};
+
 /// Default of `sync.maxStarts`.
 pub const DEFAULT_MAX_STARTS: u32 = 20;
 /// Default of `sync.maxRemovals`.
@@ -205,7 +208,7 @@ pub struct SupersedePolicy {
 }
 
 /// An operation with everything merged in and its params typed; its templates are not rendered yet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CompiledOperation {
     /// The name that the operation gives itself.
@@ -233,4 +236,16 @@ pub struct CompiledOperation {
     pub ttl: Option<Span>,
     /// Whether somebody must approve it first.
     pub needs_approval: bool,
+    /// Inputs whose values are taken from elsewhere when the run is made.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refs: BTreeMap<String, ParamRef>,
+    /// The declarations of inputs that get their values when the run is made.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub late: BTreeMap<String, Value>,
+    /// The operations of a graph, when it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dag: Option<Box<Dag>>,
+    /// Its place among the runs of a matrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iteration: Option<u32>,
 }

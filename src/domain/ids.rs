@@ -199,7 +199,7 @@ impl From<WorkflowName> for String {
     }
 }
 
-/// A run's identifier, a random UUID.
+/// A run's identifier: a random UUID, or one that is made of the run that it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId(pub uuid::Uuid);
 
@@ -207,6 +207,14 @@ impl RunId {
     /// Reads a UUID in any of its usual spellings.
     pub fn parse(text: &str) -> Option<Self> {
         uuid::Uuid::try_parse(text).ok().map(Self)
+    }
+
+    /// The id of what a run makes, by its name within that run: the same one at every asking (a UUID of version 8).
+    pub fn derived(from: Self, name: &str) -> Self {
+        let digest = Digest::of(&[from.0.as_bytes(), name.as_bytes()].concat());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest.0[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 }
 

@@ -155,6 +155,21 @@ codes! {
     MISPLACED = 223 Error "a document in the wrong place": "A preset carries `isPreset: true`; a polyaxonfile has no other documents beside it.",
         "presets/spot.yaml: kind: queue" => "queues/us-east/spot.yaml: kind: queue";
 
+    EMPTY_GRAPH = 230 Error "a graph without operations": "`run: {kind: dag}` has at least one operation.",
+        "run: {kind: dag, operations: []}" => "run: {kind: dag, operations: [{name: train, hubRef: train}]}";
+    LARGE_GRAPH = 231 Error "a graph is too large": "All graphs of a workflow have at most 20,000 operations together.",
+        "(graphs of graphs of graphs)" => "matrix: {kind: grid, …}";
+    NAMELESS_OPERATION = 232 Error "an operation of a graph has no name": "Others refer to it by its name.",
+        "operations: [{hubRef: train}]" => "operations: [{name: train, hubRef: train}]";
+    SAME_OPERATION = 233 Error "a name stands twice in a graph": "Operations of a graph, and its components, have names of their own.",
+        "operations: [{name: a, …}, {name: a, …}]" => "operations: [{name: a, …}, {name: b, …}]";
+    UNKNOWN_OPERATION = 234 Error "an unknown operation of a graph": "Dependencies, refs and events name operations of the same graph.",
+        "dependencies: [trian]" => "dependencies: [train]";
+    GRAPH_CIRCLE = 235 Error "operations wait for one another": "A graph has no circles: none of its operations could be the first.",
+        "{name: a, dependencies: [b]}\n{name: b, dependencies: [a]}" => "{name: a}\n{name: b, dependencies: [a]}";
+    UNKNOWN_VALUE = 236 Error "an input or output that is not declared": "A ref names an input or an output that the component of the other operation declares.",
+        "{ref: ops.train, value: outputs.los}" => "{ref: ops.train, value: outputs.loss}";
+
     BAD_CRON = 301 Error "not a crontab line": "Five fields: minute, hour, day of month, month, day of week; or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.",
         "cron: \"60 2 * * *\"" => "cron: \"0 2 * * *\"";
     UNKNOWN_TIME_ZONE = 302 Error "an unknown time zone": "Time zones have the names of the IANA database.",

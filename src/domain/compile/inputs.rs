@@ -8,7 +8,9 @@ use super::load::Source;
 use super::text::shown;
 use super::value::{INIT_TYPES, flag, has_template, is_type, read};
 use super::{codes, rules};
+use crate::domain::catalog::{ParamRef, RefFrom};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
+use crate::domain::ids::RunId;
 use crate::domain::spec::LONG_FORM;
 
 /// Names that every template has.
@@ -80,15 +82,41 @@ pub(super) struct Bound {
     pub to_env: BTreeMap<String, String>,
     /// Input → its form on a command line.
     pub as_arg: BTreeMap<String, String>,
-    /// Whether a value comes from another run.
-    pub from_runs: bool,
+    /// Inputs whose values come from other runs.
+    pub refs: BTreeMap<String, ParamRef>,
+    /// The declarations of the inputs whose values are known only when the run is made.
+    pub late: BTreeMap<String, Value>,
 }
+
+/// The operations of a graph by name, with their places.
+pub(super) type Siblings<'s> = BTreeMap<&'s str, u32>;
 
 /// Gives the inputs of a component the params of an operation, with every problem that this has.
 pub(super) fn bind(
     operation: &Map<String, Value>,
     at: &Source<'_>,
     component: &Map<String, Value>,
+    problems: &mut Diagnostics,
+) -> Bound {
+    bound(operation, at, component, None, problems)
+}
+
+/// As [`bind`], for an operation of a graph.
+pub(super) fn bind_among(
+    operation: &Map<String, Value>,
+    at: &Source<'_>,
+    component: &Map<String, Value>,
+    siblings: &Siblings<'_>,
+    problems: &mut Diagnostics,
+) -> Bound {
+    bound(operation, at, component, Some(siblings), problems)
+}
+
+fn bound(
+    operation: &Map<String, Value>,
+    at: &Source<'_>,
+    component: &Map<String, Value>,
+    siblings: Option<&Siblings<'_>>,
     problems: &mut Diagnostics,
 ) -> Bound {
     let mut bound = Bound::default();
@@ -118,10 +146,14 @@ pub(super) fn bind(
             problems.push(Diagnostic::error(codes::UNKNOWN_PARAM, at.key_place(&pointer()), message).help(help));
             continue;
         }
-        if let Some(reference) = long.and_then(|map| map.get("ref")).and_then(Value::as_str) {
-            check_ref(reference, value, &pointer(), at, problems);
-            bound.from_runs = true;
-            bound.inputs.insert(name.clone(), json!({ "ref": reference, "value": value }));
+        let written = long.and_then(|map| map.get("ref")).and_then(Value::as_str);
+        // Inside a graph, a value that is only `{{ ops.NAME.outputs.x }}` means the same as a ref.
+        let short = siblings.and_then(|_| template_ref(value));
+        if let Some((reference, path)) = written.map(|ref_| (ref_, value.as_str().unwrap_or_default())).or(short) {
+            check_ref(reference, &json!(path), &pointer(), at, siblings, problems);
+            let from = ref_from(reference, siblings);
+            bound.refs.extend(from.map(|from| (name.clone(), ParamRef { from, path: path.to_owned() })));
+            bound.late.extend(io.map(|io| (name.clone(), io.clone())));
             continue;
         }
         if is("toInit")
@@ -191,12 +223,53 @@ fn required(name: &str, what: &str, at: &Source<'_>, problems: &mut Diagnostics)
     );
 }
 
+/// What a text that is only `{{ ops.NAME.PATH }}` or `{{ dag.PATH }}` refers to: the ref and the path.
+pub(super) fn template_ref(value: &Value) -> Option<(&str, &str)> {
+    let inner = value.as_str()?.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim();
+    if !inner.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
+        return None;
+    }
+    let (reference, path) = match inner.strip_prefix("ops.") {
+        Some(rest) => inner.split_at("ops.".len() + rest.find('.')?),
+        None => ("dag", inner.strip_prefix("dag")?),
+    };
+    Some((reference, path.strip_prefix('.')?))
+}
+
+/// Where a ref points to, once it is known to be sound.
+fn ref_from(reference: &str, siblings: Option<&Siblings<'_>>) -> Option<RefFrom> {
+    match reference.split_once('.') {
+        None => Some(RefFrom::Dag),
+        Some(("ops", name)) => siblings?.get(name).copied().map(RefFrom::Op),
+        Some((_, id)) => RunId::parse(id).map(RefFrom::Run),
+    }
+}
+
 /// Checks a reference to another run. A lone operation has no siblings, so only `runs.UUID` can be meant.
-fn check_ref(reference: &str, value: &Value, pointer: &str, at: &Source<'_>, problems: &mut Diagnostics) {
+fn check_ref(
+    reference: &str,
+    value: &Value,
+    pointer: &str,
+    at: &Source<'_>,
+    siblings: Option<&Siblings<'_>>,
+    problems: &mut Diagnostics,
+) {
     let parts: Vec<&str> = reference.split('.').collect();
     let place = at.place(&format!("{pointer}/ref"));
     let bad = |why: &str| Diagnostic::error(codes::BAD_REF, place.clone(), format!("`{}`: {why}", shown(reference)));
     match parts[..] {
+        ["dag"] if siblings.is_some() => {
+            if value.as_str().is_some_and(|path| path.starts_with("outputs")) {
+                problems.push(bad("the outputs of the graph are not known before it ends"));
+            }
+        }
+        ["ops", name] if siblings.is_some_and(|siblings| siblings.contains_key(name)) => {}
+        ["ops", name] if siblings.is_some() => {
+            let siblings = siblings.into_iter().flatten();
+            let message = format!("the graph has no operation `{}`", shown(name));
+            let help = super::checks::near(name, siblings.map(|(name, _)| *name), "operations of the graph");
+            problems.push(Diagnostic::error(codes::UNKNOWN_OPERATION, place.clone(), message).help(help));
+        }
         ["dag"] | ["ops", _] => {
             let message = format!("`{}` means a graph, and this operation stands in none", shown(reference));
             problems.push(Diagnostic::error(codes::REF_OUTSIDE, place.clone(), message).help("give the value itself"));
@@ -235,6 +308,19 @@ fn value_place(at: &Source<'_>, name: &str, long: bool) -> Place {
 fn delayed(io: &Value, default: bool) -> bool {
     let written = io.pointer("/validation/delay").or_else(|| io.get("delayValidation")).and_then(flag);
     written.unwrap_or(default)
+}
+
+/// Reads the value that an input got only when its run was made: typed and checked, with its form on a command line. The
+/// error is the end of a sentence.
+pub fn late(io: &Value, name: &str, value: &Value) -> Result<(Value, String), String> {
+    let typed = read(text_of(io, "type"), io.get("isList").and_then(flag) == Some(true), value)?;
+    if !typed.is_null()
+        && let Some(why) = rules::broken(io, &typed)
+    {
+        return Err(why);
+    }
+    let argument = if typed.is_null() { String::new() } else { argument(io, name, &typed) };
+    Ok((typed, argument))
 }
 
 /// How an input is written on a command line.
@@ -278,10 +364,13 @@ fn fill(format: &str, name: &str, text: &str) -> String {
     out + rest
 }
 
-fn declared<'v>(component: &'v Map<String, Value>, section: &str) -> impl Iterator<Item = &'v Value> + use<'v> {
+pub(super) fn declared<'v>(
+    component: &'v Map<String, Value>,
+    section: &str,
+) -> impl Iterator<Item = &'v Value> + use<'v> {
     component.get(section).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn text_of<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
+pub(super) fn text_of<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
     value.get(key).and_then(Value::as_str)
 }

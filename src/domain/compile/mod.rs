@@ -40,12 +40,14 @@ use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
 use crate::domain::files::{FileContent, FileSet, SourceFile};
 use crate::domain::ids::{Name, ProjectName, WorkflowName};
 use crate::domain::spec::Kind;
+pub use inputs::late;
 pub use load::{CompileCache, is_policy};
 use load::{Loaded, Room, Source, load_all};
 use policy::{Policy, Written};
 pub use request::{Request, RequestSource, compile_request};
 use resolve::{Context, Draft};
 use schema::Shape;
+pub use value::flag;
 
 /// The depth to which the places of workflow fields are kept: they are many, and a plan names top-level ones.
 const WORKFLOW_FIELD_DEPTH: usize = 2;

@@ -20,7 +20,7 @@ pub(super) fn has_template(value: &Value) -> bool {
 }
 
 /// Reads Polyaxon's lenient booleans.
-pub(super) fn flag(value: &Value) -> Option<bool> {
+pub fn flag(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(b) => Some(*b),
         Value::Number(n) => [(0.0, false), (1.0, true)].iter().find(|(k, _)| n.as_f64() == Some(*k)).map(|(_, b)| *b),

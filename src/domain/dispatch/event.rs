@@ -285,6 +285,11 @@ pub enum Origin {
         /// Who.
         user: String,
     },
+    /// A pipeline.
+    Pipeline {
+        /// Which run.
+        of: RunId,
+    },
     /// A copy of another run.
     Copy {
         /// Which run.

@@ -165,17 +165,8 @@ fn echo_workflow() -> ResolvedWorkflow {
     ResolvedWorkflow {
         queue: QueueName::parse("us/default").expect("a name"),
         operation: CompiledOperation {
-            name: None,
-            tags: Vec::new(),
-            inputs: BTreeMap::new(),
-            to_env: BTreeMap::new(),
-            as_arg: BTreeMap::new(),
             run: json!({"kind": "job", "container": {"image": "busybox", "command": ["echo", "hello"]}}),
-            request: Resources::default(),
-            max_retries: 0,
-            timeout: None,
-            ttl: None,
-            needs_approval: false,
+            ..CompiledOperation::default()
         },
         push: Some(PushTrigger { paths: Vec::new(), fires: Default::default() }),
         schedules: Vec::new(),

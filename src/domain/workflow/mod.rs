@@ -1,4 +1,8 @@
 //! From workflows to runs: what a start asks for, and what a launch is made of.
 
+mod bind;
+pub mod conductor;
+pub mod dag;
+mod led;
 pub mod render;
 pub mod start;

@@ -57,6 +57,18 @@ pub fn render(operation: &CompiledOperation, globals: &Globals) -> Result<Render
     Ok(Rendered { run, env })
 }
 
+/// Whether a condition is true: a template that comes to one of Polyaxon's words for it.
+pub fn condition(operation: &CompiledOperation, text: &str, globals: &Globals) -> Result<bool, Cause> {
+    let value = match Renderer::new(operation, globals).value(&Value::from(text), "conditions")? {
+        Value::String(text) => Value::from(text.trim()),
+        other => other,
+    };
+    crate::domain::compile::flag(&value).ok_or_else(|| {
+        let message = format!("the condition `{text}` comes to `{}`, which is neither true nor false", text_of(&value));
+        Cause::new("InvalidCondition", message)
+    })
+}
+
 /// The text of a value: a text is itself, anything else its JSON.
 pub fn text_of(value: &Value) -> String {
     match value {
@@ -171,17 +183,11 @@ mod tests {
 
     fn operation(run: Value, inputs: &[(&str, Value)]) -> CompiledOperation {
         CompiledOperation {
-            name: None,
-            tags: Vec::new(),
             inputs: inputs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             to_env: BTreeMap::from([("LR".to_owned(), "lr".to_owned())]),
             as_arg: BTreeMap::from([("lr".to_owned(), "--lr=0.1".to_owned())]),
             run,
-            request: Default::default(),
-            max_retries: 0,
-            timeout: None,
-            ttl: None,
-            needs_approval: false,
+            ..CompiledOperation::default()
         }
     }
 

@@ -41,7 +41,7 @@ pub fn of_workflow(workflow: &ResolvedWorkflow, circumstances: Circumstances) ->
 pub fn of_operation(operation: &CompiledOperation, circumstances: Circumstances) -> Start {
     let body = serde_json::to_vec(operation).expect("a compiled operation is plain data with text keys");
     let digest = Digest::of(&body);
-    let kind = operation.run.get("kind").and_then(|kind| kind.as_str()).unwrap_or("job").to_owned();
+    let (kind, pipeline) = (operation.kind().to_owned(), operation.pipeline());
     let Circumstances { id, project, workflow, commit, queue, group, origin } = circumstances;
     // A run of a workflow is called by the workflow: the operation's own name may be that of a shared component.
     let name = workflow.as_ref().map(|name| name.as_str().to_owned()).or_else(|| operation.name.clone());
@@ -54,11 +54,12 @@ pub fn of_operation(operation: &CompiledOperation, circumstances: Circumstances)
         commit,
         spec: digest,
         queue,
-        request: operation.request.clone(),
-        max_retries: operation.max_retries,
+        // A pipeline stands in no queue, and asks for nothing itself.
+        request: if pipeline.is_none() { operation.request.clone() } else { Default::default() },
+        max_retries: if pipeline.is_none() { operation.max_retries } else { 0 },
         needs_approval: operation.needs_approval,
         parent: None,
-        pipeline: None,
+        pipeline,
         group,
         tags: operation.tags.clone(),
         origin,

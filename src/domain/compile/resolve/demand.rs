@@ -17,13 +17,19 @@ use crate::domain::ids::QueueName;
 use crate::domain::quantity::{COST, Quantity, Resources};
 
 impl<'d> Resolving<'_, 'd> {
+    /// The queue of a workflow.
     pub(super) fn queue(&mut self, draft: &Draft<'d>, merged: &Merged<'d>) -> Option<QueueName> {
+        let own = draft.source.document.value.get("queue").and_then(Value::as_str).filter(|_| !draft.bare);
+        self.queue_of(own.map(|own| (own, draft.source.place("/queue"))), merged)
+    }
+
+    /// The queue of an operation, unless its workflow names one.
+    pub(super) fn queue_of(&mut self, own: Option<(&str, Place)>, merged: &Merged<'d>) -> Option<QueueName> {
         let written = self.context.written;
         let policy = self.context.policy;
-        let own = draft.source.document.value.get("queue").and_then(Value::as_str).filter(|_| !draft.bare);
         let merged_queue = merged.whole.get("queue").and_then(Value::as_str);
         let (text, place) = match (own, merged_queue) {
-            (Some(own), _) => (own, draft.source.place("/queue")),
+            (Some((own, place)), _) => (own, place),
             (None, Some(text)) => {
                 let says = |source: &Source<'_>| {
                     source.map().and_then(|map| map.get("queue")).and_then(Value::as_str) == Some(text)
@@ -37,7 +43,7 @@ impl<'d> Resolving<'_, 'd> {
             }
             (None, None) => {
                 let project =
-                    policy.projects.get(&draft.name.project).and_then(|project| project.item.default_queue.clone());
+                    policy.projects.get(&self.name.project).and_then(|project| project.item.default_queue.clone());
                 let only = || match policy.agents.iter().next() {
                     Some((name, agent)) if policy.agents.len() == 1 => {
                         Some(QueueName { agent: name.clone(), queue: agent.item.default_queue.clone() })

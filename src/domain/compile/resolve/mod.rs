@@ -2,15 +2,16 @@
 
 mod demand;
 mod follow;
+mod graph;
 mod merged;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use globset::GlobSet;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::domain::catalog::{CompiledOperation, PushTrigger, ResolvedWorkflow, SupersedePolicy};
+use crate::domain::catalog::{CompiledOperation, Dag, PushTrigger, ResolvedWorkflow, SupersedePolicy};
 use crate::domain::compile::checks::{self, glob};
 use crate::domain::compile::codes;
 use crate::domain::compile::digest::Canonical;
@@ -24,6 +25,7 @@ use crate::domain::compile::value::flag;
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::domain::files::TreePath;
 use crate::domain::ids::{Digest, Name, WorkflowName};
+use crate::domain::quantity::Resources;
 use crate::domain::spec::{Fires, Kind, Schedule, TriggerSpec, Workflow};
 use crate::domain::time::Span;
 pub(in crate::domain::compile) use follow::reference_problems;
@@ -34,6 +36,9 @@ const MEANINGLESS: [&str; 10] =
     ["name", "description", "tags", "schedule", "inputs", "outputs", "run", "queue", "version", "kind"];
 /// Sections that are understood but cannot be run by this version.
 const LATER: [&str; 6] = ["matrix", "joins", "events", "hooks", "build", "conditions"];
+
+/// Those of them that can be, for an operation of a graph.
+const IN_GRAPH: [&str; 2] = ["events", "conditions"];
 
 /// A component's project (`None`: the organization) and name.
 type ComponentName = (Option<String>, String);
@@ -96,6 +101,9 @@ struct Resolving<'c, 'd> {
     context: &'c Context<'d>,
     name: &'c WorkflowName,
     problems: Diagnostics,
+    around: graph::Around,
+    /// Why what stands inside its graphs cannot run here, if so.
+    later: Option<String>,
 }
 
 /// Resolves a workflow; `None` when it has errors.
@@ -104,7 +112,13 @@ pub(in crate::domain::compile) fn resolve(
     draft: &Draft<'_>,
     problems: &mut Diagnostics,
 ) -> Option<ResolvedWorkflow> {
-    let mut resolving = Resolving { context, name: &draft.name, problems: Diagnostics::default() };
+    let mut resolving = Resolving {
+        context,
+        name: &draft.name,
+        problems: Diagnostics::default(),
+        around: graph::Around::default(),
+        later: None,
+    };
     let resolved = resolving.workflow(draft);
     let found = resolving.problems;
     let sound = found.errors() == 0;
@@ -132,7 +146,7 @@ impl<'d> Resolving<'_, 'd> {
         sections::check_params(&merged.operation, merged.component, &merged.at, &mut self.problems);
         let run = self.patched_run(&mut merged);
         let queue = self.queue(draft, &merged);
-        let unrunnable = self.unrunnable(&merged, &bound, &run);
+        let unrunnable = self.unrunnable(&merged, &bound, &run, false);
         let (push, schedules) = self.triggers(draft, workflow.as_ref(), &merged);
         let inputs_digest = self.inputs_digest(draft, push.as_ref());
         let request = self.request(&merged, &run);
@@ -140,22 +154,24 @@ impl<'d> Resolving<'_, 'd> {
             return None;
         };
         self.fits(&queue, &request, &merged);
+        let is_graph = graph::kind_of_run(&run) == "dag";
+        let dag = if is_graph { Some(self.graph(&merged, &run, &queue)?) } else { None };
+        let unrunnable = unrunnable.or(self.later.take());
         let whole = &merged.whole;
-        let seconds = |pointer: &str| {
-            let value = whole.get("termination").and_then(|termination| termination.get(pointer));
-            value.and_then(Value::as_u64)
-        };
         let meaning = whole.iter().filter(|(key, value)| !MEANINGLESS.contains(&key.as_str()) && !value.is_null());
-        let spec_digest = Canonical::default()
+        let run = if is_graph { graph::without_operations(run) } else { run };
+        let mut spec_digest = Canonical::default()
             .text(&queue.to_string())
             .mapping(bound.inputs.iter())
             .texts(&bound.to_env)
             .texts(&bound.as_arg)
             .value(&run)
-            .mapping(meaning)
-            .digest();
+            .mapping(meaning);
+        let operation = compiled(whole, bound, run, request, dag);
+        if is_graph {
+            spec_digest = spec_digest.value(&graph::meaning(&operation));
+        }
         let trigger_digest = Canonical::default().value(&json!([push, schedules])).digest();
-        let tags = whole.get("tags").map(words).unwrap_or_default();
         let supersede = workflow.as_ref().and_then(|workflow| workflow.supersede.as_ref()).map(|supersede| {
             let group = supersede.group.as_deref().unwrap_or("{{project}}/{{name}}");
             SupersedePolicy {
@@ -166,26 +182,14 @@ impl<'d> Resolving<'_, 'd> {
         });
         Some(ResolvedWorkflow {
             queue,
-            operation: CompiledOperation {
-                name: whole.get("name").and_then(Value::as_str).map(str::to_owned),
-                tags,
-                inputs: bound.inputs,
-                to_env: bound.to_env,
-                as_arg: bound.as_arg,
-                run,
-                request,
-                max_retries: seconds("maxRetries").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
-                timeout: seconds("timeout").map(Span::seconds),
-                ttl: seconds("ttl").map(Span::seconds),
-                needs_approval: whole.get("isApproved").and_then(flag) == Some(false),
-            },
+            operation,
             push,
             schedules,
             supersede,
             on_remove: workflow.as_ref().map(|workflow| workflow.on_remove).unwrap_or_default(),
             previous_name: workflow.and_then(|workflow| workflow.previous_name),
             unrunnable,
-            spec_digest,
+            spec_digest: spec_digest.digest(),
             trigger_digest,
             inputs_digest,
         })
@@ -217,17 +221,17 @@ impl<'d> Resolving<'_, 'd> {
         }
     }
 
-    fn unrunnable(&mut self, merged: &Merged<'d>, bound: &Bound, run: &Value) -> Option<String> {
+    fn unrunnable(&mut self, merged: &Merged<'d>, bound: &Bound, run: &Value, in_graph: bool) -> Option<String> {
         let set =
             |key: &&&str| merged.whole.get(**key).is_some_and(|section| !section.is_null() && *section != json!([]));
         let mut reason = None;
         let kind = run.get("kind").and_then(Value::as_str).unwrap_or_default();
-        if kind != "job" {
+        if !["job", "dag"].contains(&kind) {
             reason = Some((
                 format!("run kind `{kind}` is recognised but cannot run yet"),
                 merged.component_at.place("/run/kind"),
             ));
-        } else if let Some(section) = LATER.iter().find(set) {
+        } else if let Some(section) = LATER.iter().filter(|key| !in_graph || !IN_GRAPH.contains(*key)).find(set) {
             let source = if merged.at.map().is_some_and(|map| map.contains_key(*section)) {
                 &merged.at
             } else {
@@ -237,7 +241,7 @@ impl<'d> Resolving<'_, 'd> {
                 format!("`{section}` is recognised but cannot run yet"),
                 source.key_place(&checks::field(section)),
             ));
-        } else if bound.from_runs {
+        } else if !bound.refs.is_empty() && !in_graph {
             reason = Some((
                 "params from other runs are recognised but cannot run yet".to_owned(),
                 merged.at.place("/params"),
@@ -317,6 +321,37 @@ impl<'d> Resolving<'_, 'd> {
             .map(|entry| (entry.path.as_str(), entry.id.as_str()))
             .collect();
         Canonical::default().value(&json!(matched)).digest()
+    }
+}
+
+/// An operation with everything merged in.
+fn compiled(
+    whole: &Map<String, Value>,
+    bound: Bound,
+    run: Value,
+    request: Resources,
+    dag: Option<Dag>,
+) -> CompiledOperation {
+    let seconds = |pointer: &str| {
+        let value = whole.get("termination").and_then(|termination| termination.get(pointer));
+        value.and_then(Value::as_u64)
+    };
+    CompiledOperation {
+        name: whole.get("name").and_then(Value::as_str).map(str::to_owned),
+        tags: whole.get("tags").map(words).unwrap_or_default(),
+        inputs: bound.inputs,
+        to_env: bound.to_env,
+        as_arg: bound.as_arg,
+        run: if dag.is_some() { graph::without_operations(run) } else { run },
+        request,
+        max_retries: seconds("maxRetries").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+        timeout: seconds("timeout").map(Span::seconds),
+        ttl: seconds("ttl").map(Span::seconds),
+        needs_approval: whole.get("isApproved").and_then(flag) == Some(false),
+        refs: bound.refs,
+        late: bound.late,
+        dag: dag.map(Box::new),
+        iteration: None,
     }
 }
 

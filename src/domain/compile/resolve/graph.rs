@@ -1,0 +1,388 @@
+//! Graphs: the operations of `run: {kind: dag}`, each resolved like a workflow of its own, and what comes before what.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::Resolving;
+use super::follow::{kind_of, reference_problems};
+use super::merged::Merged;
+use crate::domain::catalog::{CompiledOperation, Dag, Node, NodeEvent, ParamRef, RefFrom};
+use crate::domain::compile::checks::near;
+use crate::domain::compile::codes;
+use crate::domain::compile::inputs::{Siblings, bind_among, check_declarations, declared, template_ref, text_of};
+use crate::domain::compile::load::Source;
+use crate::domain::compile::merge::merge;
+use crate::domain::compile::sections;
+use crate::domain::compile::text::shown;
+use crate::domain::compile::value::flag;
+use crate::domain::diagnostic::{Diagnostic, Place};
+use crate::domain::ids::QueueName;
+use crate::domain::spec::{Limit, PatchStrategy, Trigger};
+
+/// Graphs inside graphs at most.
+const MAX_NESTED: usize = 16;
+/// Operations of one workflow at most, counted through all graphs: components that name one another multiply.
+const MAX_OPERATIONS: usize = 20_000;
+
+/// What a graph hands down to its operations: each keeps what it says itself.
+const HANDED_DOWN: [&str; 3] = ["cache", "termination", "plugins"];
+const HANDED_DOWN_RUN: [&str; 3] = ["environment", "connections", "volumes"];
+
+/// The graphs that stand around an operation, and how many operations there are so far.
+#[derive(Default)]
+pub(super) struct Around {
+    /// File and place of the component of each graph, outermost first.
+    chain: Vec<(String, String)>,
+    operations: usize,
+}
+
+/// An operation of a graph while its edges are looked for.
+struct Found<'d> {
+    node: Node,
+    at: Source<'d>,
+    component: &'d Map<String, Value>,
+}
+
+impl<'d> Resolving<'_, 'd> {
+    /// The graph of an operation; `None` when there is something wrong with it.
+    pub(super) fn graph(&mut self, merged: &Merged<'d>, run: &Value, queue: &QueueName) -> Option<Dag> {
+        let here = merged.component_at.clone();
+        let key = (here.place("").file.to_string(), here.base.clone());
+        if self.around.chain.contains(&key) || self.around.chain.len() >= MAX_NESTED {
+            let message = "this graph stands in itself";
+            self.error(codes::CYCLE, here.key_place("/run/operations"), message, "let one of them hold something else");
+            return None;
+        }
+        self.around.chain.push(key);
+        let dag = self.graph_within(merged, &here, run, queue);
+        self.around.chain.pop();
+        dag
+    }
+
+    fn graph_within(&mut self, merged: &Merged<'d>, here: &Source<'d>, run: &Value, queue: &QueueName) -> Option<Dag> {
+        let before = self.problems.errors();
+        let operations = here.at("/run/operations");
+        let count = here.map()?.get("run")?.get("operations").and_then(Value::as_array).map_or(0, Vec::len);
+        if count == 0 {
+            let place = here.key_place("/run");
+            self.error(codes::EMPTY_GRAPH, place, "the graph has no operations", "write them in `operations`");
+            return None;
+        }
+        self.around.operations += count;
+        if self.around.operations > MAX_OPERATIONS {
+            let message = format!("the graphs of this workflow have more than {MAX_OPERATIONS} operations together");
+            self.error(codes::LARGE_GRAPH, operations.place(""), message, "use a matrix for many alike");
+            return None;
+        }
+        let components = self.components_of(here);
+        let mut siblings = Siblings::new();
+        for i in 0..count {
+            let at = operations.at(&format!("/{i}"));
+            match at.map().and_then(|map| map.get("name")).and_then(Value::as_str) {
+                Some(name) => {
+                    if siblings.insert(name, i as u32).is_some() {
+                        let message = format!("two operations of the graph are called `{}`", shown(name));
+                        self.error(codes::SAME_OPERATION, at.place("/name"), message, "give each a name of its own");
+                    }
+                }
+                None => {
+                    let help = "write `name: …`";
+                    self.error(codes::NAMELESS_OPERATION, at.place(""), "an operation of a graph needs a name", help);
+                }
+            }
+        }
+        if self.problems.errors() > before {
+            return None;
+        }
+        let mut nodes = Vec::new();
+        for i in 0..count {
+            let at = operations.at(&format!("/{i}"));
+            if self.around.operations > MAX_OPERATIONS {
+                return None;
+            }
+            nodes.extend(self.node(at, &components, &siblings, merged, run, queue));
+        }
+        if self.problems.errors() > before {
+            return None;
+        }
+        self.check_refs(&nodes, merged);
+        self.check_circles(&nodes);
+        let outputs = self.outputs(merged, &siblings);
+        let concurrency = run.get("concurrency").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+        (self.problems.errors() == before).then(|| Dag {
+            nodes: nodes.into_iter().map(|found| found.node).collect(),
+            concurrency: concurrency.map_or(Limit::Unlimited, Limit::At),
+            outputs,
+        })
+    }
+
+    /// `run.components` by name.
+    fn components_of(&mut self, here: &Source<'d>) -> BTreeMap<&'d str, Source<'d>> {
+        let mut components = BTreeMap::new();
+        let list = here.map().and_then(|map| map.get("run")?.get("components")?.as_array());
+        for (i, component) in list.into_iter().flatten().enumerate() {
+            let at = here.at(&format!("/run/components/{i}"));
+            let Some(map) = component.as_object() else { continue };
+            check_declarations(map, &at, &mut self.problems);
+            if let Some(name) = text_of(component, "name")
+                && components.insert(name, at.clone()).is_some()
+            {
+                let message = format!("two components of the graph are called `{}`", shown(name));
+                self.error(codes::SAME_OPERATION, at.place("/name"), message, "give each a name of its own");
+            }
+        }
+        components
+    }
+
+    fn node(
+        &mut self,
+        at: Source<'d>,
+        components: &BTreeMap<&'d str, Source<'d>>,
+        siblings: &Siblings<'_>,
+        above: &Merged<'d>,
+        above_run: &Value,
+        above_queue: &QueueName,
+    ) -> Option<Found<'d>> {
+        let before = self.problems.errors();
+        let map = at.map()?;
+        let name = text_of(&at.document.value.pointer(&at.base).cloned().unwrap_or_default(), "name")?.to_owned();
+        self.problems.extend(reference_problems(map, &at));
+        let mut merged = match map.get("dagRef").and_then(Value::as_str) {
+            Some(reference) => {
+                let Some(component) = components.get(reference).cloned() else {
+                    let message = format!("the graph has no component `{}`", shown(reference));
+                    let help = near(reference, components.keys().copied(), "components of the graph");
+                    self.error(codes::UNKNOWN_COMPONENT, at.place("/dagRef"), message, help);
+                    return None;
+                };
+                self.merged(std::borrow::Cow::Borrowed(map), at.clone(), component.map()?, component)?
+            }
+            None if self.problems.errors() > before => return None,
+            None => {
+                let path = at.place("").file.to_string();
+                self.operation(at.clone(), &path)?
+            }
+        };
+        hand_down(&mut merged.whole, &above.whole, above_run);
+        sections::check(&merged.operation, &merged.at, &mut self.problems);
+        let bound = bind_among(&merged.operation, &merged.at, merged.component, siblings, &mut self.problems);
+        sections::check_params(&merged.operation, merged.component, &merged.at, &mut self.problems);
+        let run = self.patched_run(&mut merged);
+        let queue = match merged.whole.get("queue").and_then(Value::as_str) {
+            Some(_) => self.queue_of(None, &merged)?,
+            None => above_queue.clone(),
+        };
+        if let Some(why) = self.unrunnable(&merged, &bound, &run, true) {
+            self.later.get_or_insert(format!("operation `{name}`: {why}"));
+        }
+        let request = self.request(&merged, &run)?;
+        self.fits(&queue, &request, &merged);
+        let is_graph = kind_of_run(&run) == "dag";
+        let dag = if is_graph { Some(self.graph(&merged, &run, &queue)?) } else { None };
+        let (after, events) = self.edges(&merged, &bound.refs, siblings);
+        let trigger = self.trigger(&merged, &name);
+        let whole = &merged.whole;
+        let skip = whole.get("skipOnUpstreamSkip").and_then(flag) == Some(true);
+        let conditions = whole.get("conditions").and_then(Value::as_str).map(str::to_owned);
+        let component = merged.component;
+        let operation = super::compiled(&merged.whole, bound, run, request, dag);
+        (self.problems.errors() == before).then_some(Found {
+            node: Node { name, after, trigger, skip_on_upstream_skip: skip, conditions, events, queue, operation },
+            at,
+            component,
+        })
+    }
+
+    /// The operations before one: named as dependencies, by the refs of params, and by events.
+    fn edges(
+        &mut self,
+        merged: &Merged<'d>,
+        refs: &BTreeMap<String, ParamRef>,
+        siblings: &Siblings<'_>,
+    ) -> (Vec<u32>, Vec<NodeEvent>) {
+        let mut after: BTreeSet<u32> = BTreeSet::new();
+        after.extend(refs.values().filter_map(|reference| match reference.from {
+            RefFrom::Op(place) => Some(place),
+            _ => None,
+        }));
+        let whole = merged.whole.clone();
+        match whole.get("dependencies") {
+            None | Some(Value::Null) => {}
+            Some(Value::Array(names)) => {
+                for (i, name) in names.iter().enumerate() {
+                    let place = merged.at.place(&format!("/dependencies/{i}"));
+                    after.extend(name.as_str().and_then(|name| self.sibling(name, siblings, place)));
+                }
+            }
+            Some(_) => drop(self.later.get_or_insert("`dependencies` as a template cannot be run yet".to_owned())),
+        }
+        let mut events = Vec::new();
+        for (i, event) in whole.get("events").and_then(Value::as_array).into_iter().flatten().enumerate() {
+            let place = merged.at.place(&format!("/events/{i}/ref"));
+            let Some(name) = text_of(event, "ref").and_then(|reference| reference.strip_prefix("ops.")) else {
+                let help = "an event of a graph comes from one of its operations";
+                self.error(codes::BAD_REF, place, "the ref of an event is `ops.NAME`", help);
+                continue;
+            };
+            let Some(of) = self.sibling(name, siblings, place) else { continue };
+            after.insert(of);
+            let kinds = event.get("kinds").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+            // Other kinds of events have no effect, as in the original.
+            let statuses = kinds.filter_map(|kind| kind.strip_prefix("run_status_")).map(str::to_owned).collect();
+            events.push(NodeEvent { of, statuses });
+        }
+        (after.into_iter().collect(), events)
+    }
+
+    fn sibling(&mut self, name: &str, siblings: &Siblings<'_>, place: Place) -> Option<u32> {
+        let found = siblings.get(name).copied();
+        if found.is_none() {
+            let message = format!("the graph has no operation `{}`", shown(name));
+            let help = near(name, siblings.keys().copied(), "operations of the graph");
+            self.error(codes::UNKNOWN_OPERATION, place, message, help);
+        }
+        found
+    }
+
+    fn trigger(&mut self, merged: &Merged<'d>, name: &str) -> Option<Trigger> {
+        let word = merged.whole.get("trigger").filter(|word| !word.is_null())?;
+        let trigger = serde_json::from_value(word.clone()).ok();
+        if trigger.is_none() {
+            self.later.get_or_insert(format!("operation `{name}`: `trigger` as a template cannot be run yet"));
+        }
+        trigger
+    }
+
+    /// What refs mean must be declared, and of a type that the input takes.
+    fn check_refs(&mut self, nodes: &[Found<'d>], graph: &Merged<'d>) {
+        for found in nodes {
+            for (name, reference) in &found.node.operation.refs {
+                let (component, whose) = match reference.from {
+                    RefFrom::Op(place) => {
+                        (nodes[place as usize].component, format!("operation `{}`", nodes[place as usize].node.name))
+                    }
+                    RefFrom::Dag => (graph.component, "the graph".to_owned()),
+                    RefFrom::Run(_) => continue,
+                };
+                let Some((section @ ("inputs" | "outputs"), wanted)) = reference.path.split_once('.') else { continue };
+                let io = declared(component, section).find(|io| text_of(io, "name") == Some(wanted));
+                let pointer = format!("/params/{}", crate::domain::compile::document::escape_token(name));
+                let place = found.at.key_place(&pointer);
+                let Some(io) = io else {
+                    let known = declared(component, section).filter_map(|io| text_of(io, "name"));
+                    let help = near(wanted, known, &format!("{section} of {whose}"));
+                    let message = format!("{whose} declares no {} `{}`", &section[..section.len() - 1], shown(wanted));
+                    self.error(codes::UNKNOWN_VALUE, place, message, help);
+                    continue;
+                };
+                let Some(input) = found.node.operation.late.get(name) else { continue };
+                let (from, to) = (text_of(io, "type").unwrap_or("any"), text_of(input, "type").unwrap_or("any"));
+                let list = |io: &Value| io.get("isList").and_then(flag) == Some(true);
+                if !flows(from, to) || list(io) != list(input) && from != "any" && to != "any" {
+                    let kind = |word: &str, io| if list(io) { format!("a list of {word}") } else { word.to_owned() };
+                    let (from, to) = (kind(from, io), kind(to, input));
+                    let message =
+                        format!("`{}` takes {to}, and `{}` of {whose} is {from}", shown(name), reference.path);
+                    self.error(codes::WRONG_VALUE, place, message, "let both declare the same type");
+                }
+            }
+        }
+    }
+
+    /// Operations that wait for one another; each circle is shown once.
+    fn check_circles(&mut self, nodes: &[Found<'d>]) {
+        let mut before: Vec<usize> = nodes.iter().map(|found| found.node.after.len()).collect();
+        let mut behind = vec![Vec::new(); nodes.len()];
+        for (i, found) in nodes.iter().enumerate() {
+            found.node.after.iter().for_each(|of| behind[*of as usize].push(i));
+        }
+        let mut free: Vec<usize> = (0..nodes.len()).filter(|i| before[*i] == 0).collect();
+        while let Some(i) = free.pop() {
+            for next in &behind[i] {
+                before[*next] -= 1;
+                if before[*next] == 0 {
+                    free.push(*next);
+                }
+            }
+        }
+        // Who is left waits for somebody who is left: following one of those comes round.
+        let Some(mut at) = (0..nodes.len()).find(|i| before[*i] > 0) else { return };
+        let mut way = Vec::new();
+        while !way.contains(&at) {
+            way.push(at);
+            let waits = nodes[at].node.after.iter().map(|of| *of as usize).find(|of| before[*of] > 0);
+            match waits {
+                Some(next) => at = next,
+                None => return,
+            }
+        }
+        let start = way.iter().position(|i| *i == at).unwrap_or_default();
+        let mut circle: Vec<&str> = way[start..].iter().map(|i| nodes[*i].node.name.as_str()).collect();
+        circle.push(&nodes[at].node.name);
+        let shown: Vec<String> = circle.iter().map(|name| format!("`{}`", shown(name))).collect();
+        let message = format!("operations wait for one another: {}", shown.join(" → "));
+        let place = nodes[at].at.place("/name");
+        self.problems.push(
+            Diagnostic::error(codes::GRAPH_CIRCLE, place, message).help("let one of them not depend on the next"),
+        );
+    }
+
+    /// The outputs of the graph that are those of its operations: `value: "{{ ops.NAME.outputs.X }}"`.
+    fn outputs(&mut self, merged: &Merged<'d>, siblings: &Siblings<'_>) -> BTreeMap<String, ParamRef> {
+        let mut outputs = BTreeMap::new();
+        for (i, io) in declared(merged.component, "outputs").enumerate() {
+            let Some((reference, path)) = io.get("value").and_then(template_ref) else { continue };
+            let (Some(name), Some(of)) = (text_of(io, "name"), reference.strip_prefix("ops.")) else { continue };
+            let place = merged.component_at.place(&format!("/outputs/{i}/value"));
+            if let Some(of) = self.sibling(of, siblings, place) {
+                outputs.insert(name.to_owned(), ParamRef { from: RefFrom::Op(of), path: path.to_owned() });
+            }
+        }
+        outputs
+    }
+}
+
+/// What the graph says lies under what its operation says.
+fn hand_down(whole: &mut Map<String, Value>, above: &Map<String, Value>, above_run: &Value) {
+    let fields = above.iter().filter(|(key, value)| HANDED_DOWN.contains(&key.as_str()) && !value.is_null());
+    merge(whole, fields, PatchStrategy::PreMerge);
+    let fields = above_run.as_object().into_iter().flatten();
+    let fields = fields.filter(|(key, value)| HANDED_DOWN_RUN.contains(&key.as_str()) && !value.is_null());
+    if let Some(Value::Object(run)) = whole.get_mut("run") {
+        merge(run, fields, PatchStrategy::PreMerge);
+    }
+}
+
+/// Whether a value of one type may be given to an input of another (§1.5 of the reference; `int` for `float` and
+/// `metric` for `float`, which the original refuses by mistake, are accepted).
+fn flows(from: &str, to: &str) -> bool {
+    const PATHS: [&str; 5] = ["str", "path", "s3", "gcs", "wasb"];
+    const NUMBERS: [&str; 3] = ["int", "float", "metric"];
+    from == to
+        || from == "any"
+        || to == "any"
+        || PATHS.contains(&from) && PATHS.contains(&to)
+        || NUMBERS.contains(&from) && ["float", "metric"].contains(&to)
+}
+
+/// The word in `run.kind`.
+pub(super) fn kind_of_run(run: &Value) -> &str {
+    run.as_object().and_then(kind_of).unwrap_or_default()
+}
+
+/// The `run` of a graph without what its compiled form holds.
+pub(super) fn without_operations(mut run: Value) -> Value {
+    if let Some(run) = run.as_object_mut() {
+        ["operations", "components"].iter().for_each(|key| _ = run.shift_remove(*key));
+    }
+    run
+}
+
+/// The digest-worthy form of a graph.
+pub(super) fn meaning(operation: &CompiledOperation) -> Value {
+    match &operation.dag {
+        Some(dag) => serde_json::to_value(dag).unwrap_or_else(|_| json!(null)),
+        None => Value::Null,
+    }
+}
