@@ -28,8 +28,15 @@ const TOP_LEVEL: [&str; 12] = [
 ];
 
 /// The lowest modules of the domain; they may name one another.
-const GROUND: [&str; 6] =
-    ["domain::ids", "domain::time", "domain::quantity", "domain::diagnostic", "domain::files", "domain::cron"];
+const GROUND: [&str; 7] = [
+    "domain::ids",
+    "domain::time",
+    "domain::quantity",
+    "domain::diagnostic",
+    "domain::files",
+    "domain::places",
+    "domain::cron",
+];
 
 /// Who may name whom inside `domain`, beside the ground and themselves.
 const DOMAIN: [(&str, &[&str]); 7] = [

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::domain::diagnostic::Place;
 use crate::domain::ids::{AgentName, Digest, Name, OrganizationName, ProjectName, QueueName, WorkflowName};
+use crate::domain::places::FieldPlaces;
 use crate::domain::quantity::Resources;
 use crate::domain::spec::{
     Fires, FirstSync, Freeze, Limit, OnRemove, Order, Priority, Removals, Schedule, Sharing, TargetSpec, WhenBusy,
@@ -54,13 +55,13 @@ pub struct Declared<T> {
     /// Where its text begins; `None` for what no file declares (implicit queues and projects).
     pub place: Option<Place>,
     /// Where its fields stand, by JSON pointer into the document (`/quota/cpu`), as the place of the value.
-    pub fields: BTreeMap<String, Place>,
+    pub fields: FieldPlaces,
 }
 
 impl<T> Declared<T> {
     /// A thing that no file declares.
     pub fn implicit(item: T) -> Self {
-        Self { item, place: None, fields: BTreeMap::new() }
+        Self { item, place: None, fields: FieldPlaces::default() }
     }
 }
 

@@ -29,7 +29,7 @@ fn defaults_are_filled_in() {
     let gpu = &catalog.queues[&queue("us-east/gpu")];
     assert_eq!(gpu.item.concurrency, Limit::At(8));
     assert_eq!((gpu.item.weight, gpu.item.hold), (1, false));
-    assert_eq!(gpu.fields["/quota/nvidia.com~1gpu"].to_string(), "queues/us-east/gpu.yaml:7:36");
+    assert_eq!(gpu.fields.get("/quota/nvidia.com~1gpu").unwrap().to_string(), "queues/us-east/gpu.yaml:7:36");
     assert!(catalog.queues[&queue("eu-west/default")].place.is_none(), "every agent has a default queue");
     let capacity = &catalog.agents.values().find(|agent| !agent.item.capacity.is_empty()).unwrap().item.capacity;
     assert!(capacity.0.contains_key("nvidia.com/gpu"), "`gpu` is short for its full name");

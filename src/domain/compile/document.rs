@@ -3,13 +3,13 @@
 //! It is a JSON value and, beside it, a mark for every node in the order of the text; a place is found by walking both,
 //! so that a sound document pays for its places only seven numbers a node.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use granit_parser::Span;
 use serde_json::Value;
 
 use crate::domain::diagnostic::Place;
+use crate::domain::places::FieldPlaces;
 
 /// One YAML document.
 #[derive(Debug, Clone)]
@@ -72,11 +72,11 @@ impl Document {
         if mark.key.line == 0 { mark.value } else { mark.key }.place(&self.file)
     }
 
-    /// The places of all values down to a depth, by JSON pointer.
-    pub fn fields(&self, depth: usize) -> BTreeMap<String, Place> {
-        let mut found = BTreeMap::new();
-        self.collect(&self.value, 0, &mut String::new(), depth, &mut found);
-        found
+    /// The places of all values down to a depth.
+    pub fn fields(&self, depth: usize) -> FieldPlaces {
+        let mut found = FieldPlaces::new(Arc::clone(&self.file));
+        self.collect(&self.value, 0, &mut String::with_capacity(64), depth, &mut found);
+        found.seal()
     }
 
     /// Renames a key; the order of keys stays, so that the places stay right.
@@ -109,16 +109,17 @@ impl Document {
         self.marks[at]
     }
 
-    fn collect(&self, value: &Value, at: usize, path: &mut String, depth: usize, found: &mut BTreeMap<String, Place>) {
+    fn collect(&self, value: &Value, at: usize, path: &mut String, depth: usize, found: &mut FieldPlaces) {
         if depth == 0 {
             return;
         }
         let mut child = at + 1;
-        let mut add = |key: &str, value: &Value, path: &mut String, found: &mut BTreeMap<String, Place>| {
+        let mut add = |key: &str, value: &Value, path: &mut String, found: &mut FieldPlaces| {
             let before = path.len();
             path.push('/');
             path.push_str(&escape_token(key));
-            found.insert(path.clone(), self.marks[child].value.place(&self.file));
+            let Position { line, column, end } = self.marks[child].value;
+            found.add(path, line, column, end);
             self.collect(value, child, path, depth - 1, found);
             path.truncate(before);
             child += self.marks[child].size as usize;

@@ -4,6 +4,7 @@
 //! panics.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use crate::domain::catalog::{
 };
 use crate::domain::diagnostic::Place;
 use crate::domain::ids::{AgentName, Digest, Name, OrganizationName, ProjectName, QueueName, WorkflowName};
+use crate::domain::places::FieldPlaces;
 use crate::domain::quantity::{Quantity, Resources};
 use crate::domain::spec::{FirstSync, Limit, LocalTarget, Sharing, TargetSpec, WorkflowOnRemove};
 
@@ -186,14 +188,12 @@ fn digest(meaning: &impl Serialize) -> Digest {
 
 /// A thing in a file, each of its fields on a line of its own from the fifth.
 fn declared<T: Serialize>(item: T, file: &str) -> Declared<T> {
-    let place = |line| Place { file: file.into(), line, column: 1, end_column: 1 };
-    let mut fields = BTreeMap::new();
+    let place = Place { file: file.into(), line: 1, column: 1, end_column: 1 };
+    let mut fields = FieldPlaces::new(Arc::clone(&place.file));
     let value = serde_json::to_value(&item).expect("plain data");
-    pointers(&value, String::new(), &mut |pointer| {
-        let line = fields.len() as u32 + 5;
-        fields.insert(pointer, place(line));
-    });
-    Declared { item, place: Some(place(1)), fields }
+    let mut lines = 5..;
+    pointers(&value, String::new(), &mut |pointer| fields.add(&pointer, lines.next().unwrap_or_default(), 1, 1));
+    Declared { item, place: Some(place), fields: fields.seal() }
 }
 
 fn pointers(value: &Value, path: String, found: &mut impl FnMut(String)) {

@@ -13,6 +13,7 @@ use super::model::{
     Reference, RunningEffect, Spot, Unschedulable,
 };
 use crate::domain::catalog::{Catalog, QueuePolicy};
+use crate::domain::diagnostic::Place;
 use crate::domain::ids::{AgentName, QueueName, WorkflowName};
 use crate::domain::quantity::{Quantity, Resources};
 use crate::domain::spec::{Limit, OnRemove, Priority, WorkflowOnRemove};
@@ -161,7 +162,12 @@ fn request_place(input: &PlanInput<'_>, name: &WorkflowName, resource: &str) -> 
     let workflow = input.desired.workflows.get(name)?;
     let resource = resource.replace('~', "~0").replace('/', "~1");
     let asked = ["requests", "limits"].map(|word| format!("/operation/run/container/resources/{word}/{resource}"));
-    asked.iter().find_map(|path| find_place(&workflow.fields, path)).or(workflow.place.as_ref()).map(Spot::from)
+    asked
+        .iter()
+        .find_map(|path| find_place(&workflow.fields, path))
+        .or_else(|| workflow.place.clone())
+        .as_ref()
+        .map(Spot::from)
 }
 
 fn agent_effects(input: &PlanInput<'_>, name: &AgentName, change: &mut ObjectChange) {
@@ -225,24 +231,24 @@ struct Users(BTreeMap<QueueName, Vec<Reference>>);
 impl Users {
     fn of(catalog: &Catalog) -> Self {
         let mut users: BTreeMap<QueueName, Vec<Reference>> = BTreeMap::new();
-        let mut refer = |queue: &QueueName, kind, name: String, role: &str, place: Option<&_>| {
+        let mut refer = |queue: &QueueName, kind, name: String, role: &str, place: Option<Place>| {
             let reference =
-                Reference { address: Address { kind, name }, role: role.into(), place: place.map(Spot::from) };
+                Reference { address: Address { kind, name }, role: role.into(), place: place.as_ref().map(Spot::from) };
             users.entry(queue.clone()).or_default().push(reference);
         };
         let organization = &catalog.organization;
         if let Some(queue) = &organization.item.default_queue {
-            let place = organization.fields.get("/defaultQueue").or(organization.place.as_ref());
+            let place = organization.fields.get("/defaultQueue").or_else(|| organization.place.clone());
             refer(queue, ObjectKind::Organization, organization.item.name.to_string(), "default queue", place);
         }
         for (name, project) in &catalog.projects {
             if let Some(queue) = &project.item.default_queue {
-                let place = project.fields.get("/defaultQueue").or(project.place.as_ref());
+                let place = project.fields.get("/defaultQueue").or_else(|| project.place.clone());
                 refer(queue, ObjectKind::Project, name.to_string(), "default queue", place);
             }
         }
         for (name, workflow) in &catalog.workflows {
-            let place = workflow.fields.get("/queue").or(workflow.place.as_ref());
+            let place = workflow.fields.get("/queue").or_else(|| workflow.place.clone());
             refer(&workflow.item.queue, ObjectKind::Workflow, name.to_string(), "queue", place);
         }
         Self(users)

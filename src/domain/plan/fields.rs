@@ -1,6 +1,6 @@
 //! Three versions of one object, field by field: what was applied, what the files want, what the server has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 use similar::TextDiff;
@@ -8,6 +8,7 @@ use similar::TextDiff;
 use super::mask::{MASKED, is_secret_name, mask_text, masked};
 use super::model::{Class, FieldChange, PatchOp, Spot};
 use crate::domain::diagnostic::Place;
+use crate::domain::places::FieldPlaces;
 use crate::domain::time::Span;
 
 /// Longest text, in lines, whose lines are compared; the effort grows with its square. No deadline instead: the same
@@ -51,8 +52,8 @@ impl<'a> Versions<'a> {
 
 /// Where fields stand: in the desired file, else in the base file.
 pub(super) struct Places<'a> {
-    pub desired: Option<&'a BTreeMap<String, Place>>,
-    pub base: Option<&'a BTreeMap<String, Place>>,
+    pub desired: Option<&'a FieldPlaces>,
+    pub base: Option<&'a FieldPlaces>,
 }
 
 /// All fields that differ, in the order of their pointers.
@@ -183,12 +184,12 @@ impl Walk<'_> {
     fn place(&self, path: &str, in_desired: bool) -> Option<Spot> {
         let (first, second) =
             if in_desired { (self.places.desired, self.places.base) } else { (self.places.base, self.places.desired) };
-        [first, second].into_iter().flatten().find_map(|fields| find_place(fields, path)).map(Spot::from)
+        [first, second].into_iter().flatten().find_map(|fields| find_place(fields, path)).as_ref().map(Spot::from)
     }
 }
 
 /// Finds a field of the resolved object in the text that it came from, which may write it elsewhere.
-pub(super) fn find_place<'a>(fields: &'a BTreeMap<String, Place>, path: &str) -> Option<&'a Place> {
+pub(super) fn find_place(fields: &FieldPlaces, path: &str) -> Option<Place> {
     let mut around = path;
     while !around.is_empty() {
         let place = fields.get(around).or_else(|| match around.strip_prefix("/operation") {
@@ -204,7 +205,7 @@ pub(super) fn find_place<'a>(fields: &'a BTreeMap<String, Place>, path: &str) ->
 }
 
 /// A field of an operation, which may stand in its component, and whose inputs are written as params.
-fn in_operation<'a>(fields: &'a BTreeMap<String, Place>, rest: &str) -> Option<&'a Place> {
+fn in_operation(fields: &FieldPlaces, rest: &str) -> Option<Place> {
     let param = rest.strip_prefix("/inputs").map(|input| format!("/params{input}"));
     let spellings = [Some(rest), param.as_deref()];
     let mut candidates = spellings.into_iter().flatten().filter(|rest| !rest.is_empty()).flat_map(|rest| {

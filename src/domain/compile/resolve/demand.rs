@@ -96,7 +96,7 @@ impl<'d> Resolving<'_, 'd> {
         };
         let mut problem = Diagnostic::error(codes::QUEUE_NOT_ALLOWED, place.clone(), message).help(help);
         if let Some(where_) = project.fields.get("/queues") {
-            problem = problem.see(where_.clone(), "what the project may use");
+            problem = problem.see(where_, "what the project may use");
         }
         self.problems.push(problem);
         false

@@ -1,0 +1,64 @@
+//! Where the fields of a document stand: a table that every object of a catalog carries.
+//!
+//! Commits have thousands of objects with dozens of fields each, and a reader asks for few of them: the table is three
+//! allocations, not three for every field.
+
+use std::sync::Arc;
+
+use super::diagnostic::Place;
+
+/// The places of the values of one document, by JSON pointer (`/quota/cpu`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldPlaces {
+    file: Arc<str>,
+    /// All pointers, one behind the other.
+    pointers: String,
+    /// Sorted by pointer.
+    fields: Vec<Field>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Field {
+    /// Its pointer's part of `pointers`.
+    from: u32,
+    to: u32,
+    line: u32,
+    column: u32,
+    end_column: u32,
+}
+
+impl Default for FieldPlaces {
+    fn default() -> Self {
+        Self::new("".into())
+    }
+}
+
+impl FieldPlaces {
+    /// A table without fields.
+    pub fn new(file: Arc<str>) -> Self {
+        Self { file, pointers: String::new(), fields: Vec::new() }
+    }
+
+    /// Adds a field; [`FieldPlaces::seal`] must follow the last one.
+    pub(super) fn add(&mut self, pointer: &str, line: u32, column: u32, end_column: u32) {
+        let from = self.pointers.len() as u32;
+        self.pointers.push_str(pointer);
+        self.fields.push(Field { from, to: self.pointers.len() as u32, line, column, end_column });
+    }
+
+    /// Sorts the table.
+    pub(super) fn seal(mut self) -> Self {
+        let pointers = &self.pointers;
+        let text = |field: &Field| &pointers[field.from as usize..field.to as usize];
+        self.fields.sort_unstable_by(|a, b| text(a).cmp(text(b)));
+        self
+    }
+
+    /// The place of the value under a JSON pointer.
+    pub fn get(&self, pointer: &str) -> Option<Place> {
+        let text = |field: &Field| &self.pointers[field.from as usize..field.to as usize];
+        let at = self.fields.binary_search_by(|field| text(field).cmp(pointer)).ok()?;
+        let Field { line, column, end_column, .. } = self.fields[at];
+        Some(Place { file: Arc::clone(&self.file), line, column, end_column })
+    }
+}
