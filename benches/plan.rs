@@ -68,6 +68,7 @@ fn run(base: &Catalog, desired: &Catalog, live: Option<&Live>) {
         base_info: None,
         desired_info: &info,
         live,
+        between: &[],
         admissions: None,
         overrides: Overrides::default(),
         standing: Standing::Followed,

@@ -339,6 +339,7 @@ impl ControlPlane {
                 base.as_deref(),
                 &desired,
                 &revision_of(files, "", Vec::new()),
+                &[],
                 overrides(&files.message),
                 Standing::Unmerged,
                 &compiled.diagnostics,

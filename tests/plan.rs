@@ -61,6 +61,7 @@ impl Followed {
             base_info: None,
             desired_info: &info,
             live: None,
+            between: &[],
             admissions: Some(&self.admissions),
             overrides: overrides(message),
             standing: self.standing,
@@ -479,6 +480,7 @@ fn compare(base: &Catalog, desired: &Catalog, live: Option<&Live>) -> Plan {
             ..revision("9f3c2d1000000000000000000000000000000000", "Make room for etl")
         },
         live,
+        between: &[],
         admissions: None,
         overrides: Overrides::default(),
         standing: Standing::Followed,
@@ -737,6 +739,7 @@ fn exit_codes_have_their_precedence() {
             base_info: None,
             desired_info: &revision("1", ""),
             live: Some(live),
+            between: &[],
             admissions: None,
             overrides: Overrides::default(),
             standing: Standing::Followed,

@@ -109,6 +109,7 @@ fn between(args: &DiffArgs, base: &str, files: &FileSet, label: &str, dirty: Vec
         base_info: Some(&revision_of(&base_files, base, Vec::new())),
         desired_info: &revision_of(files, label, dirty),
         live: None,
+        between: &[],
         admissions: None,
         overrides: overrides(&files.message),
         standing: Standing::Unmerged,

@@ -54,7 +54,9 @@ impl Reconciler {
         };
         let unsound_policy = policy != commit;
         let reference = get(&self.shared.status).reference;
-        let mut wanted = Wanted { catalog: Arc::new(catalog), revision: revision_of(&files, &reference, dirty), files };
+        let revision = revision_of(&files, &reference, dirty);
+        let between = self.between(&catalog, &commit);
+        let mut wanted = Wanted { catalog: Arc::new(catalog), revision, files, between };
         let mut exceptions = overrides(&wanted.files.message);
         let plan = self.plan(base.as_deref(), &wanted, exceptions, &diagnostics);
         let plan = match permission {
@@ -127,7 +129,7 @@ impl Reconciler {
             sides.admissions.baseline = false;
             desired.organization.item.first_sync = FirstSync::Adopt;
         }
-        sides.compare(base, &desired, &wanted.revision, overrides, standing, diagnostics)
+        sides.compare(base, &desired, &wanted.revision, &wanted.between, overrides, standing, diagnostics)
     }
 
     /// Applies a plan that no guard refuses; gives the number of runs started.
@@ -142,14 +144,14 @@ impl Reconciler {
         let mut bodies = Vec::new();
         let mut starts: Vec<NewRun> = Vec::new();
         for start in plan.admitted() {
-            let workflow = &wanted.catalog.workflows[&start.workflow].item;
+            let (workflow, commit) = wanted.meant(start);
             let started = of_workflow(
                 workflow,
                 Circumstances {
                     id: new_run_id(),
                     project: start.workflow.project.clone(),
                     workflow: Some(start.workflow.workflow.clone()),
-                    commit: Some(wanted.revision.commit.clone()),
+                    commit: Some(commit.clone()),
                     queue: workflow.queue.clone(),
                     group: None,
                     origin: Origin::Push { reason: start.reason.clone() },

@@ -5,12 +5,17 @@ use std::sync::{Arc, PoisonError};
 
 use super::shared::{Followed, Wanted, get, set};
 use super::{Permission, Reconciler, SyncError};
-use crate::domain::catalog::Catalog;
+use crate::domain::catalog::{Catalog, PushTrigger};
 use crate::domain::compile::{compile, compile_with, is_policy};
 use crate::domain::files::FileSet;
 use crate::domain::ids::{CommitId, Digest, WorkflowName};
-use crate::domain::plan::Revision;
-use crate::source::{Mirror, read_worktree};
+use crate::domain::plan::{Between, Revision, overrides};
+use crate::domain::spec::Fires;
+use crate::source::{CommitInfo, Mirror, read_worktree};
+
+/// Commits of one push that a workflow which fires on every commit runs for at most, the newest ones: a branch that was
+/// merged whole is not a reason for a thousand runs.
+const EVERY_COMMIT: usize = 100;
 
 impl Reconciler {
     pub(super) fn look(
@@ -95,9 +100,48 @@ impl Reconciler {
             if let Some(mut catalog) = compiled.catalog {
                 self.recall_last_good(&mut catalog);
                 let revision = revision_of(&files, &get(&self.shared.status).reference, Vec::new());
-                set(&self.shared.applied, Some(Arc::new(Wanted { catalog: Arc::new(catalog), revision, files })));
+                set(
+                    &self.shared.applied,
+                    Some(Arc::new(Wanted { catalog: Arc::new(catalog), revision, files, between: Vec::new() })),
+                );
             }
         }
+    }
+
+    /// The commits before this one that a workflow which fires on every commit has not seen, with that workflow as they
+    /// have it. None where history was rewritten beyond recognition, or there is none.
+    pub(super) fn between(&mut self, desired: &Catalog, commit: &CommitId) -> Vec<Between> {
+        let Followed::Repository(mirror) = &self.followed else { return Vec::new() };
+        let fires_always = |push: &PushTrigger| push.fires == Fires::EveryCommit;
+        let named =
+            desired.workflows.iter().filter(|(_, workflow)| workflow.item.push.as_ref().is_some_and(fires_always));
+        let seen: Vec<(WorkflowName, CommitId)> = self.engine.read(|state| {
+            named.filter_map(|(name, _)| Some((name.clone(), state.cursors().get(name)?.commit.clone()))).collect()
+        });
+        let mut lines: Vec<(WorkflowName, Vec<CommitInfo>)> = Vec::new();
+        for (name, last) in seen.into_iter().filter(|(_, last)| last != commit) {
+            lines.push((name, mirror.first_parent_between(&last, commit, EVERY_COMMIT).unwrap_or_default()));
+        }
+        // The longest line holds the others.
+        lines.sort_by_key(|(_, line)| std::cmp::Reverse(line.len()));
+        let mut unseen: Vec<(CommitInfo, Vec<WorkflowName>)> = Vec::new();
+        for (name, line) in lines {
+            for info in line.into_iter().rev().filter(|info| info.id != *commit) {
+                match unseen.iter_mut().find(|(known, _)| known.id == info.id) {
+                    Some((_, names)) => names.push(name.clone()),
+                    None => unseen.push((info, vec![name.clone()])),
+                }
+            }
+        }
+        let mut between = Vec::new();
+        for (info, names) in unseen {
+            let Ok(files) = mirror.read_specs(&info.id) else { continue };
+            let Some(mut then) = compile_with(&files, &mut self.cache).catalog else { continue };
+            let workflows = names.into_iter().filter_map(|name| Some((then.workflows.remove(&name)?.item, name)));
+            let workflows = workflows.map(|(item, name)| (name, item)).collect();
+            between.push(Between { commit: info.id, overrides: overrides(&info.message), workflows });
+        }
+        between
     }
 
     /// What was not sound in the applied commit is taken from the commit in which it last was.

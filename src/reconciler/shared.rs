@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::control::SyncStatus;
-use crate::domain::catalog::Catalog;
+use crate::domain::catalog::{Catalog, ResolvedWorkflow};
 use crate::domain::diagnostic::Diagnostics;
 use crate::domain::files::FileSet;
-use crate::domain::plan::{Plan, Revision};
+use crate::domain::ids::CommitId;
+use crate::domain::plan::model::Start;
+use crate::domain::plan::{Between, Plan, Revision};
 use crate::source::{Mirror, SourceSpec};
 
 /// What is followed.
@@ -52,6 +54,17 @@ pub struct Wanted {
     pub revision: Revision,
     /// The files.
     pub files: FileSet,
+    /// The commits before it that some workflow has not seen, oldest first.
+    pub between: Vec<Between>,
+}
+
+impl Wanted {
+    /// The workflow and the commit that a start of a plan for this means.
+    pub fn meant(&self, start: &Start) -> (&ResolvedWorkflow, &CommitId) {
+        let earlier = self.between.iter().find(|between| start.commit.as_ref() == Some(&between.commit));
+        let earlier = earlier.and_then(|between| Some((between.workflows.get(&start.workflow)?, &between.commit)));
+        earlier.unwrap_or_else(|| (&self.catalog.workflows[&start.workflow].item, &self.revision.commit))
+    }
 }
 
 /// Writes a lock that cannot be poisoned by a reader.

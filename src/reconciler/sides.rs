@@ -3,7 +3,7 @@
 use super::shared::{Shared, Wanted, get};
 use crate::domain::catalog::Catalog;
 use crate::domain::diagnostic::Diagnostics;
-use crate::domain::plan::{Admissions, Live, Overrides, Plan, PlanInput, Revision, SourceRef, Standing, plan};
+use crate::domain::plan::{Admissions, Between, Live, Overrides, Plan, PlanInput, Revision, SourceRef, Standing, plan};
 use crate::engine::{Engine, wall_clock};
 use crate::revision;
 
@@ -29,6 +29,7 @@ impl Sides {
         base: Option<&Wanted>,
         desired: &Catalog,
         desired_info: &Revision,
+        between: &[Between],
         overrides: Overrides,
         standing: Standing,
         diagnostics: &Diagnostics,
@@ -40,6 +41,7 @@ impl Sides {
             base_info: base.map(|base| &base.revision),
             desired_info,
             live: Some(&self.live),
+            between,
             admissions: Some(&self.admissions),
             overrides,
             standing,

@@ -414,3 +414,35 @@ fn scenario_30_a_tag_that_moves() {
     server.until_applied(&second);
     assert_eq!(server.runs().len(), 1);
 }
+
+#[test]
+fn a_workflow_that_fires_on_every_commit_runs_for_each_of_a_push() {
+    let every =
+        |script: &str| format!("{}triggers:\n  - push: {{fires: everyCommit}}\n", workflow("train", HELD, script));
+    let all = Followed::after(|site| site.write(&path("train"), &every("echo 1")));
+    let commit = |all: &Followed, file: &str, message: &str| {
+        all.site.write(file, message);
+        all.site.git(&["add", "-A"]);
+        all.site.git(&["commit", "-q", "-m", message]);
+        all.site.git(&["rev-parse", "HEAD"])
+    };
+    let first = commit(&all, "notes/a.md", "a note");
+    all.site.write(&path("train"), &every("echo 2"));
+    let second = commit(&all, "notes/b.md", "another meaning");
+    let _skipped = commit(&all, "notes/c.md", "not this one\n\nRuns: skip");
+    let last = {
+        all.site.write("notes/d.md", "d");
+        assert_eq!(all.push("the last"), 3);
+        all.site.git(&["rev-parse", "HEAD"])
+    };
+    let commits: Vec<_> = all.server.runs().iter().filter_map(|run| run.commit.clone()).collect();
+    let mut found: Vec<&str> = commits.iter().map(|commit| commit.as_str()).collect();
+    found.sort_unstable();
+    let mut wanted = [first.as_str(), second.as_str(), last.as_str()];
+    wanted.sort_unstable();
+    assert_eq!(found, wanted);
+    let all = all.restart(|_| {});
+    all.server.0.sync_now();
+    all.site.write("notes/e.md", "e");
+    assert_eq!(all.push("one more"), 1);
+}

@@ -387,12 +387,11 @@ mod tests {
 
     #[test]
     fn a_field_is_found_where_its_text_writes_it() {
-        let place = |line| Place { file: "w.yaml".into(), line, column: 1, end_column: 1 };
-        let fields = BTreeMap::from([
-            ("/sync/maxStarts".to_owned(), place(1)),
-            ("/operation/component/run/container/image".to_owned(), place(2)),
-            ("/params/lr".to_owned(), place(3)),
-        ]);
+        let mut fields = FieldPlaces::new("w.yaml".into());
+        for (line, field) in (1..).zip(["/sync/maxStarts", "/operation/component/run/container/image", "/params/lr"]) {
+            fields.add(field, line, 1, 1);
+        }
+        let fields = fields.seal();
         let line = |path| find_place(&fields, path).map(|place| place.line);
         assert_eq!(line("/maxStarts"), Some(1));
         assert_eq!(line("/operation/run/container/image"), Some(2));

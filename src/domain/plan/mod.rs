@@ -22,11 +22,13 @@ pub use model::{Plan, PlanExit, Revision};
 pub use render::{Format, Mood, Style, render};
 pub use trailers::{Overrides, overrides};
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::domain::catalog::{Catalog, Declared};
+use crate::domain::catalog::{Catalog, Declared, ResolvedWorkflow};
 use crate::domain::diagnostic::Diagnostics;
-use crate::domain::ids::Digest;
+use crate::domain::ids::{CommitId, Digest, WorkflowName};
 use crate::domain::time::Timestamp;
 use model::{Action, Class, Effects, Frame, GuardId, Hold, LiveFrame, ObjectChange, Reversibility, Summary};
 
@@ -45,6 +47,8 @@ pub struct PlanInput<'a> {
     pub desired_info: &'a Revision,
     /// The server's side; `None` when two commits are compared without one.
     pub live: Option<&'a Live>,
+    /// Commits between what was admitted and `desired`, oldest first, for workflows that fire on every commit.
+    pub between: &'a [Between],
     /// What was admitted so far; `None` without a server: then the base counts as admitted.
     pub admissions: Option<&'a Admissions>,
     /// What overrides the usual course, usually [`overrides`] of the commit message.
@@ -55,6 +59,17 @@ pub struct PlanInput<'a> {
     pub now: Timestamp,
     /// Problems of the files of `desired`.
     pub diagnostics: &'a Diagnostics,
+}
+
+/// A commit that came in together with later ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Between {
+    /// Which commit.
+    pub commit: CommitId,
+    /// What its message asks for.
+    pub overrides: Overrides,
+    /// The workflows that have not seen it yet, as it has them.
+    pub workflows: BTreeMap<WorkflowName, ResolvedWorkflow>,
 }
 
 /// What is followed.
@@ -176,6 +191,7 @@ fn digest(input: &PlanInput<'_>) -> Digest {
     let mut bytes = Vec::new();
     put(&mut bytes, &(&input.source.id, &input.source.git_ref, input.standing == Standing::Followed, input.overrides));
     put(&mut bytes, &input.desired_info.commit);
+    input.between.iter().for_each(|one| put(&mut bytes, &(&one.commit, one.workflows.keys().collect::<Vec<_>>())));
     for catalog in [input.base, Some(input.desired)] {
         put(&mut bytes, &catalog.is_some());
         if let Some(catalog) = catalog {

@@ -322,6 +322,10 @@ pub struct Start {
     /// Where it waits.
     #[schemars(with = "String")]
     pub queue: QueueName,
+    /// The commit that it is pinned to, when that is not the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub commit: Option<CommitId>,
     /// What starts it.
     pub trigger: String,
     /// Why, in words.

@@ -10,7 +10,7 @@ use super::changes::{previous_workflow, same_definition};
 use super::live::Admitted;
 use super::model::{Hold, Skip, SkipReason, Spot, Start};
 use crate::domain::catalog::{Declared, PushTrigger, ResolvedWorkflow};
-use crate::domain::ids::{Digest, WorkflowName};
+use crate::domain::ids::{CommitId, Digest, WorkflowName};
 use crate::domain::spec::{Fires, FirstSync};
 
 /// The trigger of a push, within its workflow.
@@ -56,16 +56,12 @@ pub(super) fn transitions(input: &PlanInput<'_>) -> Transitions {
         };
         let place = workflow.place.as_ref().map(Spot::from);
         match verdict {
-            Verdict::Start(reason) => found.starts.push(Start {
-                workflow: name.clone(),
-                queue: workflow.item.queue.clone(),
-                trigger: PUSH.to_owned(),
-                reason,
-                run_key: run_key(input, name, &now),
-                hold: None,
-                never: never(input, &workflow.item),
-                place,
-            }),
+            Verdict::Start(reason) => {
+                if workflow.item.push.as_ref().is_some_and(fires_always) && last.is_some() {
+                    found.starts.extend(earlier(input, name, &place));
+                }
+                found.starts.push(start(input, name, &workflow.item, None, reason, &now, place));
+            }
             Verdict::Skip(reason, words) => found.skips.push(Skip { workflow: name.clone(), reason, words, place }),
             Verdict::Quiet => {}
         }
@@ -84,6 +80,52 @@ pub(super) fn transitions(input: &PlanInput<'_>) -> Transitions {
     }
     found.skips.sort_by(|a, b| a.workflow.cmp(&b.workflow));
     found
+}
+
+/// A start that nothing holds.
+fn start(
+    input: &PlanInput<'_>,
+    name: &WorkflowName,
+    workflow: &ResolvedWorkflow,
+    commit: Option<CommitId>,
+    reason: String,
+    now: &Admitted,
+    place: Option<Spot>,
+) -> Start {
+    Start {
+        workflow: name.clone(),
+        queue: workflow.queue.clone(),
+        commit,
+        trigger: PUSH.to_owned(),
+        reason,
+        run_key: run_key(input, name, now),
+        hold: None,
+        never: never(input, workflow),
+        place,
+    }
+}
+
+/// The starts of a workflow that fires on every commit for those before the newest. A commit in which it did not fire so,
+/// could not run, or whose message says so, is passed over.
+fn earlier(input: &PlanInput<'_>, name: &WorkflowName, place: &Option<Spot>) -> Vec<Start> {
+    let mut found = Vec::new();
+    for between in input.between.iter().filter(|between| between.overrides.skip_runs.is_none()) {
+        let Some(workflow) = between.workflows.get(name) else { continue };
+        if workflow.push.as_ref().is_some_and(fires_always) && workflow.unrunnable.is_none() {
+            let now = Admitted {
+                spec_digest: workflow.spec_digest,
+                inputs_digest: workflow.inputs_digest,
+                commit: between.commit.clone(),
+            };
+            let reason = format!("fires on every commit ({})", between.commit.short());
+            found.push(start(input, name, workflow, Some(between.commit.clone()), reason, &now, place.clone()));
+        }
+    }
+    found
+}
+
+fn fires_always(push: &PushTrigger) -> bool {
+    push.fires == Fires::EveryCommit
 }
 
 /// Holds all starts that are not held yet: their cursors stay, so that the next sync sees the transition again.
@@ -115,10 +157,9 @@ fn admitted(input: &PlanInput<'_>, name: &WorkflowName) -> Option<Admitted> {
 
 /// Whether a cursor has to be written; one that differs only in its commit matters to `everyCommit` alone.
 fn own_cursor_differs(input: &PlanInput<'_>, name: &WorkflowName, now: &Admitted) -> bool {
-    let every = |push: &PushTrigger| push.fires == Fires::EveryCommit;
     admitted(input, name).is_none_or(|last| {
         (last.spec_digest, last.inputs_digest) != (now.spec_digest, now.inputs_digest)
-            || (last.commit != now.commit && input.desired.workflows[name].item.push.as_ref().is_some_and(every))
+            || (last.commit != now.commit && input.desired.workflows[name].item.push.as_ref().is_some_and(fires_always))
     })
 }
 
