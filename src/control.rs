@@ -26,7 +26,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::workflow::start::{Circumstances, of_operation, of_workflow};
 use crate::effects::{Effects, Unstarted};
 use crate::engine::{Engine, EngineError};
-use crate::reconciler::{Followed, Nudge, Nudges, Reconciler, Shared, Sides, get, new_run_id, revision_of, set};
+use crate::reconciler::{
+    Desired, Followed, Nudge, Nudges, Reconciler, Shared, Sides, get, new_run_id, revision_of, set,
+};
 use crate::source::{Mirror, SourceError, SourceSpec, Watch, Watcher};
 use crate::store::{SqliteStore, StoreError};
 use crate::switches::Switches;
@@ -337,9 +339,7 @@ impl ControlPlane {
         let plan = compiled.catalog.map(|desired| {
             Sides::now(&self.0.engine, &self.0.shared).compare(
                 base.as_deref(),
-                &desired,
-                &revision_of(files, "", Vec::new()),
-                &[],
+                &Desired { catalog: &desired, revision: &revision_of(files, "", Vec::new()), between: &[] },
                 overrides(&files.message),
                 Standing::Unmerged,
                 &compiled.diagnostics,

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::look::{revision_of, with_policy_of};
 use super::shared::{Wanted, get, set};
-use super::sides::Sides;
+use super::sides::{Desired, Sides};
 use super::{Permission, Reconciler, SyncError, new_run_id};
 use crate::control::HeldPlan;
 use crate::domain::catalog::Catalog;
@@ -129,7 +129,8 @@ impl Reconciler {
             sides.admissions.baseline = false;
             desired.organization.item.first_sync = FirstSync::Adopt;
         }
-        sides.compare(base, &desired, &wanted.revision, &wanted.between, overrides, standing, diagnostics)
+        let desired = Desired { catalog: &desired, revision: &wanted.revision, between: &wanted.between };
+        sides.compare(base, &desired, overrides, standing, diagnostics)
     }
 
     /// Applies a plan that no guard refuses; gives the number of runs started.

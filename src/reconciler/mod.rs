@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError};
 
 pub use self::look::revision_of;
 pub use self::shared::{Followed, Shared, Wanted, get, set};
-pub use self::sides::Sides;
+pub use self::sides::{Desired, Sides};
 use crate::domain::compile::CompileCache;
 use crate::domain::dispatch::command::Rejection;
 use crate::domain::ids::{CommitId, Digest, RunId};

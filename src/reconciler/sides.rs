@@ -15,6 +15,16 @@ pub struct Sides {
     pub admissions: Admissions,
 }
 
+/// The side of the files.
+pub struct Desired<'a> {
+    /// What they say.
+    pub catalog: &'a Catalog,
+    /// Which commit they are of.
+    pub revision: &'a Revision,
+    /// The commits before it that some workflow has not seen, oldest first.
+    pub between: &'a [Between],
+}
+
 impl Sides {
     /// As things are.
     pub fn now(engine: &Engine, shared: &Shared) -> Self {
@@ -27,9 +37,7 @@ impl Sides {
     pub fn compare(
         &self,
         base: Option<&Wanted>,
-        desired: &Catalog,
-        desired_info: &Revision,
-        between: &[Between],
+        desired: &Desired<'_>,
         overrides: Overrides,
         standing: Standing,
         diagnostics: &Diagnostics,
@@ -37,11 +45,11 @@ impl Sides {
         plan(&PlanInput {
             source: &self.source,
             base: base.map(|base| &*base.catalog),
-            desired,
+            desired: desired.catalog,
             base_info: base.map(|base| &base.revision),
-            desired_info,
+            desired_info: desired.revision,
             live: Some(&self.live),
-            between,
+            between: desired.between,
             admissions: Some(&self.admissions),
             overrides,
             standing,
