@@ -4,5 +4,6 @@ mod bind;
 pub mod conductor;
 pub mod dag;
 mod led;
+pub mod matrix;
 pub mod render;
 pub mod start;
