@@ -9,8 +9,10 @@ pub mod bayes;
 mod draw;
 pub mod grid;
 pub mod hyperband;
+pub mod hyperopt;
 pub mod iterative;
 pub mod mapping;
+mod parzen;
 mod permutation;
 mod process;
 pub mod random;
@@ -123,16 +125,17 @@ enum Kind {
     Random(random::Random),
     Hyperband(hyperband::Hyperband),
     Bayes(Box<bayes::Bayes>),
+    Hyperopt(hyperopt::Hyperopt),
     Iterative(iterative::Iterative),
 }
 
 impl Tuner {
     /// The tuner of a search. The seed is used when the search has none of its own: it should be one of the run.
     /// `concurrency` is that of the matrix: bayes has at most so many pending after the first ones, 1 for `None`. A
-    /// search with a `tuner` of the user asks it. `None`: hyperopt, whose suggestions are not made yet.
-    pub fn new(search: &Search, seed: u64, concurrency: Option<u64>) -> Option<Self> {
+    /// search with a `tuner` of the user asks it.
+    pub fn new(search: &Search, seed: u64, concurrency: Option<u64>) -> Self {
         if let Some((_, rounds)) = asks(search) {
-            return Some(Self { kind: Kind::Iterative(iterative::Iterative::new(rounds)) });
+            return Self { kind: Kind::Iterative(iterative::Iterative::new(rounds)) };
         }
         let kind = match search {
             Search::Mapping(spec) => Kind::Mapping(mapping::Mapping::new(spec.clone())),
@@ -143,9 +146,9 @@ impl Tuner {
             Search::Hyperband(spec) => Kind::Hyperband(hyperband::Hyperband::new(spec.clone(), seed)),
             Search::Bayes(spec) => Kind::Bayes(Box::new(bayes::Bayes::new(spec.clone(), seed, concurrency))),
             Search::Iterative(spec) => Kind::Iterative(iterative::Iterative::new(spec.max_iterations)),
-            Search::Hyperopt(_) => return None,
+            Search::Hyperopt(spec) => Kind::Hyperopt(hyperopt::Hyperopt::new(spec.clone(), seed)),
         };
-        Some(Self { kind })
+        Self { kind }
     }
 
     /// What the search wants now, with so many free slots.
@@ -156,6 +159,7 @@ impl Tuner {
             Kind::Random(random) => random.next(past, free),
             Kind::Hyperband(hyperband) => hyperband.next(past, free),
             Kind::Bayes(bayes) => bayes.next(past, free),
+            Kind::Hyperopt(hyperopt) => hyperopt.next(past, free),
             Kind::Iterative(iterative) => iterative.next(past, free),
         }
     }
@@ -173,6 +177,7 @@ impl Tuner {
             Kind::Random(random) => Some(random.total()),
             Kind::Hyperband(hyperband) => Some(hyperband.total()),
             Kind::Bayes(bayes) => Some(bayes.total()),
+            Kind::Hyperopt(hyperopt) => Some(hyperopt.total()),
             Kind::Iterative(_) => None,
         }
     }
@@ -233,7 +238,7 @@ mod tests {
     }
 
     fn all(written: Value, seed: u64) -> Vec<Params> {
-        match Tuner::new(&search(written), seed, None).unwrap().next(&Past::count(0), 10_000) {
+        match Tuner::new(&search(written), seed, None).next(&Past::count(0), 10_000) {
             Next::Suggest(suggestions) => suggestions.into_iter().map(|suggestion| suggestion.params).collect(),
             other => panic!("{other:?}"),
         }
@@ -264,7 +269,7 @@ mod tests {
     fn a_grid_of_a_million_points_costs_an_index() {
         let digit = json!({"kind": "range", "value": [0, 10, 1]});
         let params: Map<String, Value> = (0..6).map(|i| (format!("d{i}"), digit.clone())).collect();
-        let mut tuner = Tuner::new(&search(json!({"kind": "grid", "params": params})), 0, None).unwrap();
+        let mut tuner = Tuner::new(&search(json!({"kind": "grid", "params": params})), 0, None);
         assert_eq!(tuner.total(), Some(1_000_000));
         let Next::Suggest(ten) = tuner.next(&Past::count(123_456), 10) else { panic!("ten slots are free") };
         assert_eq!(json!(ten[0].params), json!({"d0": 1.0, "d1": 2.0, "d2": 3.0, "d3": 4.0, "d4": 5.0, "d5": 6.0}));
@@ -318,12 +323,12 @@ mod tests {
             seed: u64, pieces in prop::collection::vec(1u64..5, 1..12), num_runs in 1u64..30,
         ) {
             let search = search(json!({"kind": "random", "params": params, "numRuns": num_runs}));
-            let Next::Suggest(whole) = Tuner::new(&search, seed, None).unwrap().next(&Past::count(0), 1000) else {
+            let Next::Suggest(whole) = Tuner::new(&search, seed, None).next(&Past::count(0), 1000) else {
                 panic!("there is at least one point");
             };
             let mut taken = Vec::new();
             for free in pieces {
-                match Tuner::new(&search, seed, None).unwrap().next(&Past::count(taken.len() as u64), free) {
+                match Tuner::new(&search, seed, None).next(&Past::count(taken.len() as u64), free) {
                     Next::Suggest(more) => taken.extend(more),
                     other => prop_assert_eq!(other, Next::Done),
                 }
