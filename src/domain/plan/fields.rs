@@ -118,12 +118,16 @@ impl Walk<'_> {
             versions.each().filter_map(Value::as_object).flat_map(|map| map.keys().map(String::as_str)).collect();
         let named = versions.each().any(|v| v.get("name").and_then(Value::as_str).is_some_and(is_secret_name));
         for key in keys {
+            let step = versions.map(|v| v.get(key));
+            if step.class().is_none() {
+                continue;
+            }
             let secret = is_secret_name(key)
                 || (named && key == "value")
                 || (matches!(path, "/operation/inputs" | "/operation/asArg") && self.secret_inputs.contains(key));
             let path = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
             let name = if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
-            self.step(versions.map(|v| v.get(key)), &path, &name, secret, depth + 1);
+            self.step(step, &path, &name, secret, depth + 1);
         }
     }
 

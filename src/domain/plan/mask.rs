@@ -23,11 +23,16 @@ const SECRET_WORDS: [&str; 12] = [
 /// Whether a name promises a secret: `API_TOKEN`, `dbPassword`, `aws-secret-access-key`. A bare `key` does not, nor
 /// does what only refers to a secret (`secretKeyRef`, `secretName`).
 pub fn is_secret_name(name: &str) -> bool {
+    // Nearly all names are of this kind, and a plan asks for each of them.
+    let plain = |word: &str| !SECRET_WORDS.contains(&word);
+    if !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase()) {
+        return !plain(name);
+    }
     let words = words(name);
     let last = words.last().map_or("", String::as_str);
     let refers = words.len() > 1 && matches!(last, "ref" | "refs" | "name" | "names");
     let keyed = words.len() > 1 && matches!(last, "key" | "keys");
-    !refers && (keyed || words.iter().any(|word| SECRET_WORDS.contains(&word.as_str())))
+    !refers && (keyed || words.iter().any(|word| !plain(word)))
 }
 
 /// The words of a name, in lower case: at `_`, `-`, `.` and where capitals begin.
