@@ -252,13 +252,16 @@ impl Courier {
             Report::Known(agent, known) => self.find_lost(&agent, &known.into_iter().collect()),
             Report::Seen(agent, observations) => {
                 // The end of an attempt that is over already was reported again: it is saved, so it may be forgotten.
-                for observation in &observations {
-                    let Observation { attempt, seen, .. } = observation;
-                    let ended = matches!(seen, Seen::Succeeded { .. } | Seen::Failed { .. } | Seen::Stopped(_));
-                    let current = || self.engine.read(|state| state.run(attempt.run).map(|run| run.attempt));
-                    if ended && current() != Some(attempt.attempt.0) {
-                        outgoing.entry(agent.clone()).or_default().push(Effect::Forget(*attempt));
-                    }
+                let ended =
+                    |seen: &Seen| matches!(seen, Seen::Succeeded { .. } | Seen::Failed { .. } | Seen::Stopped(_));
+                let ends = observations.iter().filter(|one| ended(&one.seen)).map(|one| one.attempt);
+                // One look for all of them: each may have to wait for an append.
+                let over: Vec<AttemptName> = self.engine.read(|state| {
+                    let current = |run| state.run(run).map(|run| run.attempt);
+                    ends.filter(|attempt| current(attempt.run) != Some(attempt.attempt.0)).collect()
+                });
+                if !over.is_empty() {
+                    outgoing.entry(agent).or_default().extend(over.into_iter().map(Effect::Forget));
                 }
                 self.engine.observe(observations);
             }
