@@ -39,13 +39,14 @@ const GROUND: [&str; 7] = [
 ];
 
 /// Who may name whom inside `domain`, beside the ground and themselves.
-const DOMAIN: [(&str, &[&str]); 7] = [
+const DOMAIN: [(&str, &[&str]); 8] = [
     ("domain::spec", &[]),
     ("domain::sharing", &["domain::spec"]),
     ("domain::catalog", &["domain::spec"]),
     ("domain::compile", &["domain::spec", "domain::catalog"]),
     ("domain::workflow", &["domain::spec", "domain::catalog", "domain::compile", "domain::dispatch"]),
     ("domain::dispatch", &["domain::spec", "domain::sharing", "domain::catalog"]),
+    ("domain::simulate", &["domain::spec", "domain::catalog", "domain::dispatch"]),
     ("domain::plan", &["domain::spec", "domain::sharing", "domain::catalog", "domain::dispatch"]),
 ];
 

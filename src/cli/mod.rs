@@ -15,6 +15,7 @@ mod run;
 pub mod schema;
 mod serve;
 mod show;
+mod simulate;
 mod sync;
 mod up;
 pub mod validate;
@@ -131,6 +132,8 @@ enum Verb {
     /// The git side of a running server
     #[command(subcommand)]
     Sync(sync::Sync),
+    /// Play a workload through the real dispatcher in virtual time
+    Simulate(simulate::SimulateArgs),
     /// Print the JSON Schema of a kind
     Schema(schema::SchemaArgs),
     /// Explain a code (TG0104) or a field (queue.concurrency)
@@ -188,6 +191,7 @@ fn run(cli: Cli) -> Result {
         Verb::Projects(verb) => projects::run(verb, &client()?),
         Verb::Workflows(verb) => workflows::run(verb, &client()?),
         Verb::Sync(verb) => sync::run(verb, &client()?),
+        Verb::Simulate(args) => simulate::run(&args),
         Verb::Schema(args) => page(schema::run(&args)),
         Verb::Explain(args) => page(explain::run(&args)),
         Verb::Completions { shell } => {

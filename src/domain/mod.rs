@@ -14,6 +14,7 @@ pub mod places;
 pub mod plan;
 pub mod quantity;
 pub mod sharing;
+pub mod simulate;
 pub mod spec;
 pub mod time;
 pub mod workflow;

@@ -9,6 +9,7 @@
 //! | `inputs` `value` `rules` | what components declare and operations give |
 //! | `sections` | matrix, schedule, early stopping, joins, events: what their shape does not say |
 //! | `resolve` `merge` `cron` `digest` | workflows: references, presets, patches, queue, digests |
+//! | `workload` | the text of a simulation |
 //! | `codes` `report` | what a code means; diagnostics as text, JSON, SARIF … |
 
 mod checks;
@@ -31,6 +32,7 @@ mod sections;
 pub mod text;
 mod value;
 mod violation;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,6 +50,7 @@ pub use request::{Request, RequestSource, compile_request};
 use resolve::{Context, Draft};
 use schema::Shape;
 pub use value::flag;
+pub use workload::read_workload;
 
 /// The depth to which the places of workflow fields are kept: they are many, and a plan names top-level ones.
 const WORKFLOW_FIELD_DEPTH: usize = 2;

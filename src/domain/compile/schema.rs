@@ -17,12 +17,14 @@ pub enum Shape {
     Document(Kind),
     /// A partial operation with `isPreset: true`.
     Preset,
+    /// Made-up work for a simulation; stands in no repository.
+    Workload,
     /// A `run` section alone: what a patch must leave valid. Not published.
     Run,
 }
 
 /// The published schemas by the name of their file, without `tidegate`, which joins them.
-pub const PUBLISHED: [(&str, Shape); 8] = [
+pub const PUBLISHED: [(&str, Shape); 9] = [
     ("organization", Shape::Document(Kind::Organization)),
     ("agent", Shape::Document(Kind::Agent)),
     ("queue", Shape::Document(Kind::Queue)),
@@ -31,6 +33,7 @@ pub const PUBLISHED: [(&str, Shape); 8] = [
     ("workflow", Shape::Document(Kind::Workflow)),
     ("operation", Shape::Document(Kind::Operation)),
     ("preset", Shape::Preset),
+    ("workload", Shape::Workload),
 ];
 
 /// The dialect that a schema is written in.
@@ -65,13 +68,13 @@ pub fn render(name: &str, draft: Draft) -> Option<Value> {
 
 /// The schema that validation uses for a shape.
 pub fn schema_of(shape: Shape) -> &'static Value {
-    static SCHEMAS: [OnceLock<Value>; 9] = [const { OnceLock::new() }; 9];
+    static SCHEMAS: [OnceLock<Value>; 10] = [const { OnceLock::new() }; 10];
     SCHEMAS[index(shape)].get_or_init(|| generate(shape))
 }
 
 /// The compiled schema of a shape.
 pub(super) fn validator(shape: Shape) -> &'static Validator {
-    static VALIDATORS: [OnceLock<Validator>; 9] = [const { OnceLock::new() }; 9];
+    static VALIDATORS: [OnceLock<Validator>; 10] = [const { OnceLock::new() }; 10];
     VALIDATORS[index(shape)].get_or_init(|| {
         jsonschema::options()
             .with_draft(jsonschema::Draft::Draft202012)
@@ -85,6 +88,7 @@ fn index(shape: Shape) -> usize {
         Shape::Document(kind) => kind as usize,
         Shape::Preset => 7,
         Shape::Run => 8,
+        Shape::Workload => 9,
     }
 }
 
@@ -99,6 +103,7 @@ fn generate(shape: Shape) -> Value {
         Shape::Document(Kind::Workflow) => generator.into_root_schema_for::<spec::Workflow>(),
         Shape::Document(Kind::Operation) | Shape::Preset => generator.into_root_schema_for::<spec::Operation>(),
         Shape::Run => generator.into_root_schema_for::<spec::Run>(),
+        Shape::Workload => generator.into_root_schema_for::<spec::Workload>(),
     };
     let mut schema = Value::from(root);
     tidy(&mut schema);
@@ -117,6 +122,11 @@ fn generate(shape: Shape) -> Value {
     if let Shape::Document(kind) = shape {
         schema["properties"]["kind"] =
             json!({ "const": kind.word(), "description": format!("Always `{}`.", kind.word()) });
+        schema["properties"]["version"] =
+            json!({ "const": 1.1, "description": "The version of the specification, always 1.1." });
+    }
+    if shape == Shape::Workload {
+        schema["properties"]["kind"] = json!({ "const": "workload", "description": "Always `workload`." });
         schema["properties"]["version"] =
             json!({ "const": 1.1, "description": "The version of the specification, always 1.1." });
     }

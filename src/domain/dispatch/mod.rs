@@ -32,7 +32,7 @@ mod tree;
 pub use decide::{Decision, FIRST_RETRY, LONGEST_RETRY, decide};
 pub use explain::{Blocker, explain, never_fits};
 pub use outbox::{Owed, outbox};
-pub use pass::{PASS_CHUNK, next_wakeup, schedule};
+pub use pass::{PASS_CHUNK, next_wakeup, schedule, schedule_some};
 pub use patience::{PATIENCE, SKIPS};
 pub use state::{AgentView, Applied, QueueView, RunView, State};
 pub use table::MAX_RUNS;

@@ -19,6 +19,12 @@ pub const PASS_CHUNK: usize = 1024;
 /// Applies and returns what happens now by itself: retries that are due, gates that open, operations that start,
 /// removed things that are empty. The flag says that the chunk was full and another pass is due.
 pub fn schedule(state: &mut State, now: Timestamp) -> (Vec<Event>, bool) {
+    schedule_some(state, now, usize::MAX)
+}
+
+/// As [`schedule`], but hands over at most so many operations, for a simulation whose control plane is slow. The flag
+/// does not speak of operations that only this number holds back.
+pub fn schedule_some(state: &mut State, now: Timestamp, most: usize) -> (Vec<Event>, bool) {
     let mut events = Vec::new();
     let mut emit = |state: &mut State, event: Event| {
         state.apply(now, &event);
@@ -60,7 +66,7 @@ pub fn schedule(state: &mut State, now: Timestamp) -> (Vec<Event>, bool) {
         }
     }
     let mut handed_over = 0;
-    while handed_over < PASS_CHUNK
+    while handed_over < PASS_CHUNK.min(most)
         && let Some(ix) = state.queues.next()
     {
         let (run, attempt) = (state.runs[ix].id, Attempt(state.runs[ix].attempt + 1));

@@ -552,6 +552,11 @@ impl State {
         ix.flat_map(|ix| self.queues.line_of(&self.runs, *ix)).map(|ix| self.view(ix)).collect()
     }
 
+    /// Whether an operation may stand in line that could start now. `false` is certain.
+    pub fn could_start(&self) -> bool {
+        self.queues.limits.concurrency.admits(self.queues.used) && !self.queues.open.is_empty()
+    }
+
     /// Whether a run of this id was finished not long ago.
     pub fn finished_recently(&self, id: RunId) -> bool {
         self.recent.contains(id)

@@ -19,6 +19,7 @@ pub mod reading;
 pub mod schedule;
 pub mod searches;
 mod workflow;
+mod workload;
 
 pub use agent::{Agent, KubernetesTarget, LocalTarget, TargetSpec};
 pub use component::{Component, Container, EnvVar, Io, IoType, IoValidation, JobRun, ResourceRequests, Run, RunKind};
@@ -38,6 +39,7 @@ pub use schedule::{Catchup, Schedule, When};
 pub use workflow::{
     Dispatch, Fires, OperationSource, Push, Supersede, TriggerSpec, WhenBusy, Workflow, WorkflowOnRemove,
 };
+pub use workload::{Workload, WorkloadAgent, WorkloadClass, WorkloadQueue};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

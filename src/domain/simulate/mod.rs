@@ -1,0 +1,9 @@
+//! The real dispatcher in virtual time: what a workload would take, and when a run may expect to start.
+//!
+//! Nothing here decides anything: commands go through `decide`, events through `State::apply`, passes through
+//! `schedule`, exactly as in the server. Only the clock and the ends of operations are made up.
+
+mod clock;
+mod workload;
+
+pub use workload::{ClassResult, Point, SimulationResult, simulate};
