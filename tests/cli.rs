@@ -221,10 +221,34 @@ fn a_dry_run_compiles_and_prints() {
     let wrong = tidegate_in(at, &["run", file, "-P", "lr=many", "--dry-run"]);
     assert_eq!(code(&wrong), 3, "{}{}", stdout(&wrong), stderr(&wrong));
     let alone = tempfile::tempdir().unwrap();
-    write(alone.path(), "a.yaml", ECHO);
-    let output = tidegate_in(alone.path(), &["run", "a.yaml", "--dry-run"]);
+    let output = tidegate_in(alone.path(), &["run", "p/echo", "--dry-run"]);
     assert_eq!(code(&output), 1, "{}", stdout(&output));
     assert!(stderr(&output).contains("no tidegate.yaml lies above"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_dry_run_of_a_lone_file_prints_the_compiled_operation() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    write(at, "op.yaml", "version: 1.1\nkind: operation\nhubRef: train:2\nparams: {lr: 0.5}\n");
+    write(
+        at,
+        "copies/hub/train/2.yaml",
+        "version: 1.1\nkind: component\ninputs: [{name: lr, type: float}]\nrun: {kind: job, container: {image: a, args: [\"--lr={{ lr }}\", \"{{ globals.uuid }}\"]}}\n",
+    );
+    let output = tidegate_in(at, &["run", "op.yaml", "--dry-run", "--refs", "copies", "-o", "json"]);
+    assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+    let shown: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(shown["kind"], "compiled_operation");
+    // What only a run has stays a template.
+    assert_eq!(shown["run"]["container"]["args"], serde_json::json!(["--lr=0.5", "{{ globals.uuid }}"]));
+    let without = tidegate_in(at, &["run", "op.yaml", "--dry-run"]);
+    assert_eq!(code(&without), 3, "{}{}", stdout(&without), stderr(&without));
+    assert_eq!(code(&tidegate_in(at, &["validate", "op.yaml"])), 0);
+    assert_eq!(code(&tidegate_in(at, &["validate", "op.yaml", "--refs", "."])), 3);
+    write(at, "spot.yaml", "isPreset: true\nqueue: us-east/spot\n");
+    let preset = tidegate_in(at, &["run", "op.yaml", "--dry-run", "--refs", "copies", "--preset", "spot.yaml"]);
+    assert!(stdout(&preset).contains("queue: us-east/spot"), "{}", stdout(&preset));
 }
 
 #[test]

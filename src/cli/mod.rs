@@ -8,6 +8,7 @@ mod help;
 pub mod init;
 pub mod live;
 mod local;
+mod lone;
 mod ops;
 mod projects;
 mod queues;

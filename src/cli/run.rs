@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::show::{self, Output, OutputArgs, note, out};
-use super::{Exit, Result, local, ops, watch};
+use super::{Exit, Result, local, lone, ops, watch};
 use crate::domain::compile::report::{Format, Sources, render};
-use crate::domain::compile::{Request, RequestSource, compile, compile_request};
+use crate::domain::compile::{Asked, Depth, Request, RequestSource, compile, compile_request};
 use crate::domain::ids::{Name, ProjectName, WorkflowName};
+use crate::domain::workflow::resolved::resolved;
 use crate::reconciler::new_run_id;
 use crate::server::views::{FileText, RunView, StartBody};
 use crate::source::read_worktree;
@@ -35,15 +36,18 @@ pub struct RunArgs {
     /// The name of the run
     #[arg(short, long)]
     name: Option<String>,
-    /// A preset to merge over it; may be repeated
+    /// A preset to merge over it: its name, or a file in a dry run outside a repository; may be repeated
     #[arg(long = "preset", value_name = "PRESET")]
     presets: Vec<String>,
     /// Follow the run until it ends; exits with 2 when it does not succeed
     #[arg(short, long, conflicts_with = "dry_run")]
     watch: bool,
-    /// Compile it and print what would be started; needs no server, but the repository around it
+    /// Compile it and print the compiled operation, without a server; exits with 3 when it is not valid
     #[arg(long)]
     dry_run: bool,
+    /// Folder with copies of what a file outside a repository refers to: hub/NAME/TAG.yaml, url/HOST/PATH
+    #[arg(long, value_name = "DIR", requires = "dry_run")]
+    refs: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -128,7 +132,10 @@ fn dry_run(args: &RunArgs, what: What, project: Option<ProjectName>, params: Ind
         What::Workflow(_) => Path::new("."),
     };
     let Some((root, inside)) = local::root_of(start)? else {
-        bail!("no tidegate.yaml lies above {}: --dry-run needs the repository around it", start.display());
+        if let What::File(path) = &what {
+            return dry_run_alone(args, path, params);
+        }
+        bail!("no tidegate.yaml lies above {}: a workflow needs the repository around it", start.display());
     };
     let files = read_worktree(&root)?;
     let source = match what {
@@ -163,6 +170,25 @@ fn dry_run(args: &RunArgs, what: What, project: Option<ProjectName>, params: Ind
             Ok(Exit::Invalid)
         }
     }
+}
+
+/// Compiles a file that lies in no repository, and prints the compiled operation.
+fn dry_run_alone(args: &RunArgs, path: &Path, params: IndexMap<String, Value>) -> Result {
+    let presets = args.presets.iter().map(|preset| lone::preset(preset)).collect::<anyhow::Result<Vec<_>>>()?;
+    let asked = Asked { params, queue: args.queue.clone(), name: args.name.clone(), presets };
+    let alone = lone::compile(path, args.refs.as_deref(), &asked, Depth::Params)?;
+    let shown = render(Format::Text, &alone.diagnostics, &Sources::of_files(&alone.files), show::report_colour());
+    let Some(operation) = alone.operation else {
+        out(&shown)?;
+        return Ok(Exit::Invalid);
+    };
+    if !alone.diagnostics.is_empty() {
+        note(shown.trim_end());
+    }
+    let name = operation.get("name").and_then(Value::as_str).unwrap_or("-").to_owned();
+    let output = if args.output.output == Output::Table { Output::Yaml } else { args.output.output };
+    show::one(output, &resolved(&operation), &name, &[])?;
+    Ok(Exit::Fine)
 }
 
 fn file_name(path: &Path) -> String {

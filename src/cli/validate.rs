@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::lone;
 use crate::domain::compile::report::{Colour, Format, Sources, render};
-use crate::domain::compile::{Depth, check_alone, compile};
+use crate::domain::compile::{Asked, Depth, compile};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place};
-use crate::domain::files::{FileContent, FileSet, SourceFile};
+use crate::domain::files::FileSet;
 use crate::domain::ids::CommitId;
 use crate::domain::time::Timestamp;
 
@@ -30,6 +31,9 @@ pub struct ValidateArgs {
     /// How the result is written
     #[arg(short, long, default_value = "text", value_parser = format_of, value_name = "text|json|jsonl|sarif|junit|github|gitlab")]
     pub output: Format,
+    /// Folder with copies of what a lone file refers to: hub/NAME/TAG.yaml, url/HOST/PATH
+    #[arg(long, value_name = "DIR")]
+    pub refs: Option<PathBuf>,
     /// Write a further rendering to a file; may be repeated
     #[arg(long, value_parser = file_of, value_name = "FORMAT=PATH")]
     pub output_file: Vec<(Format, PathBuf)>,
@@ -72,7 +76,7 @@ fn validate(
 ) -> anyhow::Result<u8> {
     let (mut all, mut problems) = (nothing(), Diagnostics::default());
     for path in &args.paths {
-        let (mut files, found) = one(path, &read)?;
+        let (mut files, found) = one(path, args.refs.as_deref(), &read)?;
         // Places are relative to each repository; with several, the paths are told from here.
         let prefix = if args.paths.len() > 1 && path.is_dir() { path.display().to_string() } else { String::new() };
         found.iter().for_each(|problem| problems.push(below(problem.clone(), &prefix)));
@@ -91,7 +95,11 @@ fn validate(
 }
 
 /// Validates a repository, a file within one, or a file by itself.
-fn one(path: &Path, read: &impl Fn(&Path) -> anyhow::Result<FileSet>) -> anyhow::Result<(FileSet, Diagnostics)> {
+fn one(
+    path: &Path,
+    refs: Option<&Path>,
+    read: &impl Fn(&Path) -> anyhow::Result<FileSet>,
+) -> anyhow::Result<(FileSet, Diagnostics)> {
     if path.is_dir() {
         let files = read(path)?;
         let problems = compile(&files).diagnostics;
@@ -103,12 +111,10 @@ fn one(path: &Path, read: &impl Fn(&Path) -> anyhow::Result<FileSet>) -> anyhow:
     let full = path.canonicalize().with_context(|| format!("finding {}", path.display()))?;
     let root = full.ancestors().skip(1).find(|folder| folder.join("tidegate.yaml").is_file());
     let Some((root, inside)) = root.and_then(|root| Some((root, full.strip_prefix(root).ok()?))) else {
-        let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        let name = path.display().to_string();
-        let problems = check_alone(&name, &bytes, Depth::Params);
+        let alone = lone::compile(path, refs, &Asked::default(), Depth::Shape)?;
         let mut files = nothing();
-        files.files.push(SourceFile { path: name, content: FileContent::Text(bytes) });
-        return Ok((files, problems));
+        files.files.extend(alone.files);
+        return Ok((files, alone.diagnostics));
     };
     let inside = inside.to_string_lossy().replace('\\', "/");
     let mut files = read(root)?;

@@ -36,9 +36,9 @@ pub(super) fn has_spec_suffix(name: &[u8]) -> bool {
     lower.ends_with(b".yaml") || lower.ends_with(b".yml")
 }
 
-/// Whether a path may hold specs: YAML anywhere, JSON where workflows lie.
+/// Whether a path may hold specs: YAML anywhere, JSON where workflows lie, and copies of others' in `refs/`.
 pub(super) fn is_spec(path: &str) -> bool {
-    has_spec_suffix(path.as_bytes()) || {
+    has_spec_suffix(path.as_bytes()) || path.starts_with("refs/") || {
         let mut parts = path.split('/');
         path.ends_with(".json")
             && parts.next() == Some("projects")

@@ -3,6 +3,7 @@
 
 mod digests;
 mod hostile;
+mod lone;
 mod mutations;
 mod problems;
 mod repo;

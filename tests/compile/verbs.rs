@@ -41,7 +41,7 @@ fn written(text: &str) -> tempfile::TempDir {
 }
 
 fn run(paths: &[PathBuf], output: Format, output_file: Vec<(Format, PathBuf)>) -> (u8, String, String) {
-    let args = validate::ValidateArgs { paths: paths.to_vec(), output, output_file };
+    let args = validate::ValidateArgs { paths: paths.to_vec(), output, output_file, refs: None };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = validate::run(&args, read, Colour::Never, &mut out, &mut err);
     (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
@@ -82,7 +82,10 @@ fn a_file_without_a_repository_is_judged_by_itself() {
     let path = folder.path().join("polyaxonfile.yaml");
     std::fs::write(&path, "version: 1.1\nkind: component\nrun: {kind: job, container: {image: a}}\n").unwrap();
     assert_eq!(run(std::slice::from_ref(&path), Format::Text, Vec::new()).0, validate::VALID);
+    // Whoever starts it must give the input; as a definition it is sound.
     std::fs::write(&path, "version: 1.1\nkind: component\ninputs: [{name: a}]\nrun: {kind: job}\n").unwrap();
+    assert_eq!(run(std::slice::from_ref(&path), Format::Text, Vec::new()).0, validate::VALID);
+    std::fs::write(&path, "version: 1.1\nkind: component\ninputs: [{name: a}]\nrun: {kind: jobs}\n").unwrap();
     assert_eq!(run(std::slice::from_ref(&path), Format::Text, Vec::new()).0, validate::INVALID);
     let (code, _, err) = run(&[folder.path().join("nothing")], Format::Text, Vec::new());
     assert!(code == validate::FAILED && err.contains("neither a folder nor a file"), "{err}");

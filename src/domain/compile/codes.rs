@@ -154,6 +154,12 @@ codes! {
         "queue: gpu    # two agents" => "queue: us-east/gpu";
     MISPLACED = 223 Error "a document in the wrong place": "A preset carries `isPreset: true`; a polyaxonfile has no other documents beside it.",
         "presets/spot.yaml: kind: queue" => "queues/us-east/spot.yaml: kind: queue";
+    CHANGED_COPY = 224 Error "a copy that is not what it was": "The copy of a URL does not have the digest that stands in `refs/SHA256SUMS`: somebody changed one of the two by hand.",
+        "refs/url/example.org/train.yaml    # edited" => "tidegate vendor https://example.org/train.yaml";
+    NOT_IN_GRAPH = 229 Error "an unknown component of the graph": "`dagRef` names one of the `components` of the graph that the operation stands in.",
+        "dagRef: trian" => "dagRef: train";
+    INNER_GRAPH = 228 Warning "a graph inside a graph that cannot be compiled": "An inner graph is compiled when its turn comes; this one will fail then.",
+        "(see the message)" => "(see the message)";
 
     EMPTY_GRAPH = 230 Error "a graph without operations": "`run: {kind: dag}` has at least one operation.",
         "run: {kind: dag, operations: []}" => "run: {kind: dag, operations: [{name: train, hubRef: train}]}";
@@ -191,6 +197,8 @@ codes! {
         "joins: [{query: 'status:succeeded', params: {a: {}}}]" => "joins: [{query: 'status:succeeded', params: {a: {value: outputs.a}}}]";
     EMPTY_SEARCH = 310 Warning "a matrix without points": "A param without values leaves nothing to run.",
         "lr: {kind: range, value: [1, 10, -1]}" => "lr: {kind: range, value: [1, 10, 1]}";
+    NOT_KUBERNETES = 310 Warning "not as Kubernetes has it": "Polyaxon passes the inner parts of Kubernetes objects on without a look; Kubernetes ignores or refuses what it does not know.",
+        "resources: {cpu: 1}" => "resources: {requests: {cpu: 1}}";
 
     REQUIRED_INPUT = 401 Error "an input without a value": "The input has no default and no param gives it a value.",
         "params: {}" => "params: {lr: 0.1}";

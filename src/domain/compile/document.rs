@@ -88,6 +88,42 @@ impl Document {
         }
     }
 
+    /// Another value in the place of this one. `moved` says, by the beginning of a pointer in it, where that part stands
+    /// in the text; the longest beginning counts.
+    pub(super) fn moved(&self, value: Value, moved: &[(String, String)]) -> Self {
+        fn walk(value: &Value, pointer: &mut String, at: &dyn Fn(&str) -> Mark, marks: &mut Vec<Mark>) {
+            let own = marks.len();
+            marks.push(at(pointer));
+            let mut child = |key: &str, value: &Value, marks: &mut Vec<Mark>| {
+                let before = pointer.len();
+                pointer.push('/');
+                pointer.push_str(&escape_token(key));
+                walk(value, pointer, at, marks);
+                pointer.truncate(before);
+            };
+            match value {
+                Value::Object(map) => map.iter().for_each(|(key, value)| child(key, value, marks)),
+                Value::Array(list) => {
+                    list.iter().enumerate().for_each(|(i, value)| child(&i.to_string(), value, marks));
+                }
+                _ => {}
+            }
+            marks[own].size = number(marks.len() - own);
+        }
+        let at = |pointer: &str| {
+            let inside =
+                |from: &str| pointer.strip_prefix(from).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+            let longest = moved.iter().filter(|(from, _)| inside(from).is_some()).max_by_key(|(from, _)| from.len());
+            match longest {
+                Some((from, to)) => self.mark(&format!("{to}{}", inside(from).unwrap_or_default())),
+                None => self.mark(pointer),
+            }
+        };
+        let mut marks = Vec::new();
+        walk(&value, &mut String::new(), &at, &mut marks);
+        Self { value, marks, file: Arc::clone(&self.file), ..*self }
+    }
+
     fn mark(&self, pointer: &str) -> Mark {
         let (mut at, mut value) = (0, &self.value);
         for token in pointer.split('/').skip(1) {

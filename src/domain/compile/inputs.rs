@@ -4,20 +4,24 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::graph::Known;
 use super::load::Source;
 use super::text::shown;
-use super::value::{INIT_TYPES, flag, has_template, is_type, read};
+use super::value::{INIT_TYPES, flag, has_template, is_template, is_type, read};
 use super::{codes, rules};
 use crate::domain::catalog::{ParamRef, RefFrom};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
 use crate::domain::ids::RunId;
-use crate::domain::spec::LONG_FORM;
+use crate::domain::spec::is_long_form;
 
+/// The types whose defaults may hold a template: it is a text as well.
+const TEXTUAL: [&str; 5] = ["str", "any", "Any", "path", "image"];
 /// Names that every template has.
 const RESERVED: [&str; 3] = ["globals", "params", "connections"];
 
 /// Checks the inputs and outputs that a component declares, with their defaults.
 pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
+    super::runs::check(component, at, problems);
     super::sections::check_run(component, at, problems);
     for section in ["inputs", "outputs"] {
         for (i, io) in declared(component, section).enumerate() {
@@ -45,6 +49,12 @@ pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>
                 let message = format!("`{}` must be given and has a default", shown(name));
                 let problem = Diagnostic::error(codes::REQUIRED_WITH_DEFAULT, at.place(&path("/isOptional")), message);
                 problems.push(problem.help("remove `isOptional: false`, or the default"));
+            }
+            if is_template(value) && word.is_some_and(|word| !TEXTUAL.contains(&word) || is_list(io)) {
+                let message = format!("the default of `{}` is a template", shown(name));
+                let problem = Diagnostic::error(codes::WRONG_VALUE, at.place(&path("/value")), message);
+                problems
+                    .push(problem.help("a default is known when the component is written; give templates as params"));
             }
             check_value(io, value, || at.place(&path("/value")), problems);
         }
@@ -91,34 +101,34 @@ pub(super) struct Bound {
 /// The operations of a graph by name, with their places.
 pub(super) type Siblings<'s> = BTreeMap<&'s str, u32>;
 
+/// Where an operation stands: what its refs may mean.
+pub(super) enum Scope<'s> {
+    /// Alone: only other runs.
+    Alone,
+    /// In the graph of a lone file: its operations and the graph itself, by the full path of the ref.
+    Graph(&'s BTreeMap<String, Known>),
+    /// In a graph of a repository, whose operations are these.
+    Among(&'s Siblings<'s>),
+}
+
+impl<'s> Scope<'s> {
+    fn siblings(&self) -> Option<&'s Siblings<'s>> {
+        match self {
+            Scope::Among(siblings) => Some(siblings),
+            _ => None,
+        }
+    }
+}
+
 /// Gives the inputs of a component the params of an operation, with every problem that this has.
 pub(super) fn bind(
     operation: &Map<String, Value>,
     at: &Source<'_>,
     component: &Map<String, Value>,
+    scope: &Scope<'_>,
     problems: &mut Diagnostics,
 ) -> Bound {
-    bound(operation, at, component, None, problems)
-}
-
-/// As [`bind`], for an operation of a graph.
-pub(super) fn bind_among(
-    operation: &Map<String, Value>,
-    at: &Source<'_>,
-    component: &Map<String, Value>,
-    siblings: &Siblings<'_>,
-    problems: &mut Diagnostics,
-) -> Bound {
-    bound(operation, at, component, Some(siblings), problems)
-}
-
-fn bound(
-    operation: &Map<String, Value>,
-    at: &Source<'_>,
-    component: &Map<String, Value>,
-    siblings: Option<&Siblings<'_>>,
-    problems: &mut Diagnostics,
-) -> Bound {
+    let siblings = scope.siblings();
     let mut bound = Bound::default();
     let none = Map::new();
     let params = operation.get("params").and_then(Value::as_object).unwrap_or(&none);
@@ -128,7 +138,7 @@ fn bound(
     };
     for (name, param) in params {
         let pointer = || format!("/params/{}", super::document::escape_token(name));
-        let long = param.as_object().filter(|map| LONG_FORM.iter().any(|key| map.contains_key(*key)));
+        let long = param.as_object().filter(|map| is_long_form(map));
         let value = long.map_or(Some(param), |map| map.get("value")).unwrap_or(&Value::Null);
         let is = |key: &str| long.and_then(|map| map.get(key)).and_then(flag) == Some(true);
         let io = find(name);
@@ -150,7 +160,8 @@ fn bound(
         // Inside a graph, a value that is only `{{ ops.NAME.outputs.x }}` means the same as a ref.
         let short = siblings.and_then(|_| template_ref(value));
         if let Some((reference, path)) = written.map(|ref_| (ref_, value.as_str().unwrap_or_default())).or(short) {
-            check_ref(reference, &json!(path), &pointer(), at, siblings, problems);
+            let wanted = io.map(|io| (text_of(io, "type"), is_list(io)));
+            check_ref(reference, &json!(path), wanted, &pointer(), at, scope, problems);
             let from = ref_from(reference, siblings);
             bound.refs.extend(from.map(|from| (name.clone(), ParamRef { from, path: path.to_owned() })));
             bound.late.extend(io.map(|io| (name.clone(), io.clone())));
@@ -181,15 +192,16 @@ fn bound(
     // Points of a matrix and results of joins are params too, known only later.
     let supplied = super::sections::supplied(operation);
     let waits = |name: &str| supplied.as_ref().is_none_or(|names| names.contains(name));
+    check_joins(operation, component, at, problems);
     for io in declared(component, "inputs") {
         let name = text_of(io, "name").unwrap_or_default();
         let given = params.contains_key(name);
         match io.get("value") {
+            _ if !given && waits(name) => {}
             Some(value) if !given => {
                 let typed = read(text_of(io, "type"), io.get("isList").and_then(flag) == Some(true), value);
                 bound.inputs.insert(name.to_owned(), typed.unwrap_or_else(|_| value.clone()));
             }
-            None if !given && waits(name) => {}
             None if !given && io.get("isOptional").and_then(flag) != Some(true) && !delayed(io, false) => {
                 required(name, "input", at, problems);
             }
@@ -245,15 +257,17 @@ fn ref_from(reference: &str, siblings: Option<&Siblings<'_>>) -> Option<RefFrom>
     }
 }
 
-/// Checks a reference to another run. A lone operation has no siblings, so only `runs.UUID` can be meant.
+/// Checks a reference to another run, and that what it means fits the input.
 fn check_ref(
     reference: &str,
     value: &Value,
+    wanted: Option<(Option<&str>, bool)>,
     pointer: &str,
     at: &Source<'_>,
-    siblings: Option<&Siblings<'_>>,
+    scope: &Scope<'_>,
     problems: &mut Diagnostics,
 ) {
+    let siblings = scope.siblings();
     let parts: Vec<&str> = reference.split('.').collect();
     let place = at.place(&format!("{pointer}/ref"));
     let bad = |why: &str| Diagnostic::error(codes::BAD_REF, place.clone(), format!("`{}`: {why}", shown(reference)));
@@ -271,27 +285,108 @@ fn check_ref(
             problems.push(Diagnostic::error(codes::UNKNOWN_OPERATION, place.clone(), message).help(help));
         }
         ["dag"] | ["ops", _] => {
-            let message = format!("`{}` means a graph, and this operation stands in none", shown(reference));
-            problems.push(Diagnostic::error(codes::REF_OUTSIDE, place.clone(), message).help("give the value itself"));
+            if let Scope::Alone = scope {
+                let message = format!("`{}` means a graph, and this operation stands in none", shown(reference));
+                problems
+                    .push(Diagnostic::error(codes::REF_OUTSIDE, place.clone(), message).help("give the value itself"));
+            }
         }
         ["runs", id] if uuid::Uuid::try_parse(id).is_ok() => {}
         ["runs", _] => problems.push(bad("this is not the UUID of a run")),
         _ => problems.push(bad("a ref is `ops.NAME`, `runs.UUID` or `dag`")),
     }
-    let path: Vec<&str> = value.as_str().unwrap_or_default().split('.').collect();
+    let place = at.place(&format!("{pointer}/value"));
+    let text = value.as_str().unwrap_or_default();
+    if text.contains("{{") {
+        return;
+    }
+    let path: Vec<&str> = text.split('.').collect();
     let known = match path[..] {
-        ["inputs" | "outputs" | "io" | "artifacts" | "globals"] => true,
+        ["inputs" | "io" | "artifacts"] => true,
+        ["outputs"] => reference != "dag",
         ["inputs" | "outputs" | "globals" | "artifacts", name] => !name.is_empty(),
         ["artifacts", ..] => path.len() == 3,
         _ => false,
     };
-    if !known && !value.as_str().is_some_and(|text| text.contains("{{")) {
-        let place = at.place(&format!("{pointer}/value"));
+    if !known {
         problems.push(
             Diagnostic::error(codes::BAD_REF, place, "the value of a ref is a path such as `outputs.NAME`")
                 .help("write `inputs.NAME`, `outputs.NAME`, `globals.NAME` or `artifacts.NAME`"),
         );
+        return;
     }
+    let (Scope::Graph(found), ["dag"] | ["ops", _]) = (scope, &parts[..]) else { return };
+    match found.get(&format!("{reference}.{text}")) {
+        // Artifacts are known only when the other run has ended.
+        None if path[0] == "artifacts" => {}
+        None => {
+            let prefix = format!("{reference}.");
+            let names = found.keys().filter_map(|name| name.strip_prefix(&prefix));
+            let help = did_you_mean(text, names).map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
+            let message = format!("`{}` has nothing that is called `{}`", shown(reference), shown(text));
+            problems.push(Diagnostic::error(codes::BAD_REF, place, message).help(help));
+        }
+        Some(known) => {
+            let Some((io_type, is_list)) = wanted else { return };
+            if !compatible(io_type, known.io_type.as_deref()) || is_list != known.is_list {
+                let word = |io_type: Option<&str>, is_list: bool| {
+                    let word = shown(io_type.unwrap_or("any"));
+                    if is_list { format!("a list of `{word}`") } else { format!("`{word}`") }
+                };
+                let given = word(known.io_type.as_deref(), known.is_list);
+                let message = format!(
+                    "`{}` of `{}` is {given}, and the input takes {}",
+                    shown(text),
+                    shown(reference),
+                    word(io_type, is_list)
+                );
+                problems.push(
+                    Diagnostic::error(codes::WRONG_VALUE, place, message).help("declare the same type on both sides"),
+                );
+            }
+        }
+    }
+}
+
+/// Whether a value of one type may be given to an input of another.
+fn compatible(to: Option<&str>, from: Option<&str>) -> bool {
+    const TEXTS: [&str; 5] = ["str", "path", "s3", "gcs", "wasb"];
+    to == from || [to, from].iter().all(|word| word.is_some_and(|word| TEXTS.contains(&word)))
+}
+
+/// Checks that the inputs which joins give lists to take lists.
+fn check_joins(
+    operation: &Map<String, Value>,
+    component: &Map<String, Value>,
+    at: &Source<'_>,
+    problems: &mut Diagnostics,
+) {
+    let own = |name: &String| operation.get("params").is_some_and(|params| params.get(name).is_some());
+    for (i, join) in operation.get("joins").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let params = join.get("params").and_then(Value::as_object).into_iter().flatten();
+        for (name, param) in params.filter(|(name, _)| !own(name)) {
+            let pointer = format!("/joins/{i}/params/{}", super::document::escape_token(name));
+            let mut all = ["inputs", "outputs"].iter().flat_map(|section| declared(component, section));
+            match all.find(|io| text_of(io, "name") == Some(name)) {
+                Some(io) if !is_list(io) && text_of(io, "type") != Some("artifacts") => {
+                    let message = format!("a join gives `{}` a list, and the input takes one value", shown(name));
+                    let problem = Diagnostic::error(codes::WRONG_VALUE, at.place(&pointer), message);
+                    problems.push(problem.help("write `isList: true` at the input"));
+                }
+                None if param.get("contextOnly").and_then(flag) != Some(true) => {
+                    let message = format!("the component has no input `{}`", shown(name));
+                    let problem = Diagnostic::error(codes::UNKNOWN_PARAM, at.key_place(&pointer), message);
+                    problems.push(problem.help("`contextOnly: true` makes it a template variable"));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether an input takes a list of values of its type.
+pub(super) fn is_list(io: &Value) -> bool {
+    io.get("isList").and_then(flag) == Some(true)
 }
 
 fn can_init(io: &Value, long: Option<&Map<String, Value>>) -> bool {

@@ -60,6 +60,10 @@ pub(super) enum Room {
     Components,
     /// `workflows/`.
     Workflows,
+    /// A file that is merged over another as a preset, whatever it says of itself.
+    Patch,
+    /// `refs/`: copies of what lies elsewhere, read when something refers to them.
+    Refs,
     /// No folder of ours.
     Elsewhere,
 }
@@ -145,14 +149,16 @@ pub(super) fn folder_of(path: &str) -> Option<Folder> {
         (None, _) if *file == "tidegate.yaml" => Room::Policy,
         (Some(&("agents" | "queues")), None) => Room::Policy,
         (Some(&"presets"), None) => Room::Presets,
+        (Some(&"refs"), None) => Room::Refs,
         _ if named("workflows") => Room::Workflows,
         _ if named("components") && (project.is_some() || folders.first() == Some(&"components")) => Room::Components,
         (_, Some(_)) if inner.is_empty() => Room::Policy,
         _ => Room::Elsewhere,
     };
+    let copy = room == Room::Refs && path != super::library::SUMS;
     let yaml = file.ends_with(".yaml") || file.ends_with(".yml");
     let json = file.ends_with(".json") && matches!(room, Room::Workflows | Room::Components);
-    (yaml || json).then_some(Folder { project, room })
+    (yaml || json || copy).then_some(Folder { project, room })
 }
 
 /// Loads one file; `None` when it is left alone.
@@ -194,7 +200,16 @@ pub(super) fn load(file: &SourceFile, folder: Folder) -> Option<Loaded> {
             continue;
         }
         let mut found = Vec::new();
-        let shape = if document.sound || document.value.is_object() {
+        let mut readable = true;
+        if document.sound && super::shortcut::is_shortcut(&document) {
+            match super::shortcut::lowered(&document, folder.room, &mut found) {
+                Some(lowered) => document = lowered,
+                None => readable = false,
+            }
+        }
+        let shape = if !readable {
+            None
+        } else if document.sound || document.value.is_object() {
             shape_of(&document, folder.room, &mut found)
         } else {
             None
@@ -268,6 +283,9 @@ fn shape_of(document: &Document, room: Room, problems: &mut Vec<Diagnostic>) -> 
     let word = kind.and_then(Value::as_str);
     let known = Kind::ALL.into_iter().find(|kind| Some(kind.word()) == word);
     let preset = map.get("isPreset") == Some(&Value::Bool(true));
+    if room == Room::Patch && (kind.is_none() || known == Some(Kind::Operation)) {
+        return Some(Shape::Patch);
+    }
     match (known, kind) {
         (None | Some(Kind::Operation), _) if preset && (kind.is_none() || known.is_some()) => Some(Shape::Preset),
         (Some(Kind::Operation), _) | (None, None) if room == Room::Presets => {

@@ -12,23 +12,30 @@
 //! | `workload` | the text of a simulation |
 //! | `codes` `report` | what a code means; diagnostics as text, JSON, SARIF … |
 
+mod alone;
 mod checks;
 pub mod codes;
+mod compiled;
 mod cron;
 mod digest;
 pub mod document;
+mod graph;
 mod inputs;
+pub mod library;
 mod load;
 mod merge;
 pub mod parse;
+mod patch;
 mod policy;
 pub mod report;
 mod request;
 mod resolve;
 mod rules;
+mod runs;
 mod scalar;
 pub mod schema;
 mod sections;
+mod shortcut;
 pub mod text;
 mod value;
 mod violation;
@@ -39,10 +46,12 @@ use std::sync::Arc;
 
 use crate::domain::catalog::{Catalog, Declared, ResolvedWorkflow};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
-use crate::domain::files::{FileContent, FileSet, SourceFile};
+use crate::domain::files::FileSet;
 use crate::domain::ids::{Name, ProjectName, WorkflowName};
 use crate::domain::spec::Kind;
+pub use alone::{Alone, Asked, Depth, Reference, check_alone, compile_alone};
 pub use inputs::late;
+use library::Library;
 pub use load::{CompileCache, is_policy};
 use load::{Loaded, Room, Source, load_all};
 use policy::{Policy, Written};
@@ -92,7 +101,8 @@ fn build(files: &FileSet, loaded: &BTreeMap<String, Arc<Loaded>>) -> Compiled {
     };
     // Workflows are resolved even when the policy is not sound, so that all problems are told at once; those about
     // queues and presets would then be echoes of the policy's own, and are left out.
-    let context = Context { files: loaded, written: &written, policy: &policy, tree: &files.tree, components };
+    let library = Library { files: loaded, components, changed: library::changed(files), repository: true };
+    let context = Context { written: &written, policy: &policy, tree: &files.tree, library };
     let mut workflows = BTreeMap::new();
     let mut bad = unsound;
     for (name, draft) in &drafts {
@@ -260,72 +270,4 @@ fn workflow_name(
         }
     };
     Some(WorkflowName { project, workflow })
-}
-
-/// How far a file is checked without its repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// Its shape and its declarations: what `polyaxon check --lint` looks at.
-    Shape,
-    /// Its params as well: what `polyaxon check` looks at.
-    Params,
-}
-
-/// Checks one file without its repository: what it refers to is not looked for.
-pub fn check_alone(path: &str, bytes: &[u8], depth: Depth) -> Diagnostics {
-    let file = SourceFile { path: path.to_owned(), content: FileContent::Text(bytes.to_vec()) };
-    let folder = load::Folder { project: None, room: Room::Workflows };
-    let Some(loaded) = load::load(&file, folder) else { return Diagnostics::default() };
-    let mut problems = loaded.problems;
-    if loaded.specs.is_empty() && problems.is_empty() {
-        problems.push(Diagnostic::error(codes::NOT_A_MAPPING, Place::file(path), "the file is empty"));
-    }
-    for spec in loaded.specs.iter().filter(|spec| spec.sound) {
-        let source = Source::whole(&spec.document);
-        let Some(map) = source.map() else { continue };
-        match spec.shape {
-            Some(Shape::Document(Kind::Component)) => {
-                inputs::check_declarations(map, &source, &mut problems);
-                if depth == Depth::Params {
-                    inputs::bind(&serde_json::Map::new(), &source, map, &mut problems);
-                }
-            }
-            Some(Shape::Document(Kind::Operation)) => {
-                problems.extend(resolve::reference_problems(map, &source));
-                sections::check(map, &source, &mut problems);
-                if let Some(component) = map.get("component").and_then(serde_json::Value::as_object) {
-                    let at = source.at("/component");
-                    inputs::check_declarations(component, &at, &mut problems);
-                    if depth == Depth::Params {
-                        inputs::bind(map, &source, component, &mut problems);
-                        sections::check_params(map, component, &source, &mut problems);
-                    }
-                    let mut run = component.get("run").cloned().unwrap_or_default();
-                    if let (Some(run), Some(patch)) =
-                        (run.as_object_mut(), map.get("runPatch").and_then(serde_json::Value::as_object))
-                    {
-                        merge::merge(
-                            run,
-                            patch,
-                            merge::strategy_of(map, crate::domain::spec::PatchStrategy::PostMerge),
-                        );
-                    }
-                    for why in violation::sentences(&run, Shape::Run) {
-                        problems.push(Diagnostic::error(
-                            codes::BAD_PATCH,
-                            source.place("/runPatch"),
-                            format!("the patch does not fit: {why}"),
-                        ));
-                    }
-                }
-            }
-            Some(Shape::Preset) if depth == Depth::Params || map.contains_key("kind") => {
-                let problem =
-                    Diagnostic::error(codes::ONE_REFERENCE, source.place(""), "a preset cannot run by itself");
-                problems.push(problem.help("keep it in `presets/`, and name it in `presets` of an operation"));
-            }
-            _ => {}
-        }
-    }
-    problems
 }

@@ -19,9 +19,28 @@ pub enum Shape {
     Preset,
     /// Made-up work for a simulation; stands in no repository.
     Workload,
+    /// The same without that mark, given by hand. Not published.
+    Patch,
     /// A `run` section alone: what a patch must leave valid. Not published.
     Run,
+    /// The root fields of the shortcut dialect alone. Not published.
+    Shortcuts,
+    /// A value of the type `git`.
+    Git,
+    /// A value of the type `file`.
+    File,
+    /// A value of the type `artifacts`.
+    Artifacts,
+    /// A value of the type `dockerfile`.
+    Dockerfile,
+    /// A value of the type `tensorboard`.
+    Tensorboard,
+    /// A value of the type `event`.
+    Event,
 }
+
+/// How many shapes there are.
+const SHAPES: usize = 18;
 
 /// The published schemas by the name of their file, without `tidegate`, which joins them.
 pub const PUBLISHED: [(&str, Shape); 9] = [
@@ -68,13 +87,13 @@ pub fn render(name: &str, draft: Draft) -> Option<Value> {
 
 /// The schema that validation uses for a shape.
 pub fn schema_of(shape: Shape) -> &'static Value {
-    static SCHEMAS: [OnceLock<Value>; 10] = [const { OnceLock::new() }; 10];
+    static SCHEMAS: [OnceLock<Value>; SHAPES] = [const { OnceLock::new() }; SHAPES];
     SCHEMAS[index(shape)].get_or_init(|| generate(shape))
 }
 
 /// The compiled schema of a shape.
 pub(super) fn validator(shape: Shape) -> &'static Validator {
-    static VALIDATORS: [OnceLock<Validator>; 10] = [const { OnceLock::new() }; 10];
+    static VALIDATORS: [OnceLock<Validator>; SHAPES] = [const { OnceLock::new() }; SHAPES];
     VALIDATORS[index(shape)].get_or_init(|| {
         jsonschema::options()
             .with_draft(jsonschema::Draft::Draft202012)
@@ -88,7 +107,15 @@ fn index(shape: Shape) -> usize {
         Shape::Document(kind) => kind as usize,
         Shape::Preset => 7,
         Shape::Run => 8,
-        Shape::Workload => 9,
+        Shape::Workload => 17,
+        Shape::Patch => 9,
+        Shape::Git => 10,
+        Shape::File => 11,
+        Shape::Artifacts => 12,
+        Shape::Dockerfile => 13,
+        Shape::Tensorboard => 14,
+        Shape::Event => 15,
+        Shape::Shortcuts => 16,
     }
 }
 
@@ -101,9 +128,18 @@ fn generate(shape: Shape) -> Value {
         Shape::Document(Kind::Project) => generator.into_root_schema_for::<spec::Project>(),
         Shape::Document(Kind::Component) => generator.into_root_schema_for::<spec::Component>(),
         Shape::Document(Kind::Workflow) => generator.into_root_schema_for::<spec::Workflow>(),
-        Shape::Document(Kind::Operation) | Shape::Preset => generator.into_root_schema_for::<spec::Operation>(),
+        Shape::Document(Kind::Operation) | Shape::Preset | Shape::Patch => {
+            generator.into_root_schema_for::<spec::Operation>()
+        }
         Shape::Run => generator.into_root_schema_for::<spec::Run>(),
         Shape::Workload => generator.into_root_schema_for::<spec::Workload>(),
+        Shape::Shortcuts => generator.into_root_schema_for::<spec::extras::Shortcuts>(),
+        Shape::Git => generator.into_root_schema_for::<spec::init::Git>(),
+        Shape::File => generator.into_root_schema_for::<spec::init::FileToWrite>(),
+        Shape::Artifacts => generator.into_root_schema_for::<spec::init::Artifacts>(),
+        Shape::Dockerfile => generator.into_root_schema_for::<spec::init::Dockerfile>(),
+        Shape::Tensorboard => generator.into_root_schema_for::<spec::init::Tensorboard>(),
+        Shape::Event => generator.into_root_schema_for::<spec::init::EventValue>(),
     };
     let mut schema = Value::from(root);
     tidy(&mut schema);

@@ -3,7 +3,8 @@
 use jiff::civil::Date;
 use serde_json::{Map, Value, json};
 
-use super::violation::kind_of;
+use super::schema::Shape;
+use super::violation::{self, kind_of};
 
 /// Whether a text has a template in it: such a value is checked only when the run starts.
 pub(super) fn is_template(value: &Value) -> bool {
@@ -55,6 +56,9 @@ pub(super) fn is_type(word: &str) -> bool {
         || matches!(
             word,
             "any"
+                | "Any"
+                | "tuple"
+                | "set"
                 | "str"
                 | "int"
                 | "float"
@@ -94,6 +98,9 @@ fn read_one(word: &str, value: &Value) -> Result<Value, String> {
     let parsed = from_text(value);
     if let Some((outer, inner)) = generic(word) {
         return match (outer, &inner[..], &parsed) {
+            // A list of texts takes texts only; numbers are not made into them.
+            ("List", ["str"], Value::Array(list)) if !list.iter().all(Value::is_string) => no("a list of texts"),
+            ("Optional", [inner], _) => read_one(inner, value),
             ("List", [inner], Value::Array(list)) => {
                 list.iter().map(|one| read_one(inner, one)).collect::<Result<Vec<_>, _>>().map(Value::Array)
             }
@@ -110,7 +117,7 @@ fn read_one(word: &str, value: &Value) -> Result<Value, String> {
         };
     }
     match word {
-        "any" => Ok(value.clone()),
+        "any" | "Any" => Ok(value.clone()),
         "str" => Ok(Value::String(match value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -132,66 +139,41 @@ fn read_one(word: &str, value: &Value) -> Result<Value, String> {
         "bool" => flag(value).map_or_else(|| no("`true` or `false`"), |b| Ok(Value::Bool(b))),
         "dict" | "metadata" if parsed.is_object() => Ok(parsed),
         "dict" | "metadata" => no("a mapping"),
-        "list" if parsed.is_array() => Ok(parsed),
-        "list" => no("a list"),
-        "event" => object(value, &parsed, &["kind"], None),
-        "git" => object(value, &parsed, &[], Some(&["url", "revision", "flags"])),
-        "file" => object(value, &parsed, &["content"], Some(&["content", "filename", "chmod", "kind"])),
-        "artifacts" => object(value, &parsed, &[], Some(&["files", "dirs", "workers"])),
-        "dockerfile" => object(value, &parsed, &["image"], Some(&DOCKERFILE)),
-        "tensorboard" => {
-            let known = ["port", "uuids", "useNames", "pathPrefix", "plugins"];
-            let value = object(value, &parsed, &[], Some(&known))?;
-            let uuids = value.get("uuids").and_then(Value::as_array).into_iter().flatten();
-            match uuids.filter(|one| !is_template(one)).find(|one| uuid_of(one).is_none()) {
-                Some(bad) => Err(format!("expected UUIDs, got {}", kind_of(bad))),
-                None => Ok(value),
-            }
+        "list" | "tuple" | "set" if parsed.is_array() => Ok(parsed),
+        "list" | "tuple" | "set" => no("a list"),
+        "git" => object(value, parsed, Shape::Git),
+        "file" => object(value, parsed, Shape::File),
+        "artifacts" => object(value, parsed, Shape::Artifacts),
+        "dockerfile" => object(value, parsed, Shape::Dockerfile),
+        "tensorboard" => object(value, parsed, Shape::Tensorboard),
+        "event" => object(value, parsed, Shape::Event),
+        // An image may also be given with the connection to its registry.
+        "image" if parsed.get("name").is_some_and(Value::is_string) => {
+            read_one(word, &parsed["name"])?;
+            Ok(parsed)
         }
         _ => text(word, value),
     }
 }
 
-/// The fields of a Dockerfile.
-const DOCKERFILE: [&str; 15] = [
-    "image",
-    "env",
-    "path",
-    "copy",
-    "postRunCopy",
-    "run",
-    "langEnv",
-    "uid",
-    "gid",
-    "username",
-    "userHome",
-    "filename",
-    "workdir",
-    "workdirPath",
-    "shell",
-];
-
-/// A mapping with some fields required and, if said, no others.
-fn object(value: &Value, parsed: &Value, required: &[&str], known: Option<&[&str]>) -> Result<Value, String> {
-    let Value::Object(map) = parsed else { return Err(format!("expected a mapping, got {}", kind_of(value))) };
-    if let Some(missing) = required.iter().find(|field| map.get(**field).is_none_or(Value::is_null)) {
-        return Err(format!("the field `{missing}` is missing"));
+/// A mapping of a certain shape.
+fn object(value: &Value, parsed: Value, shape: Shape) -> Result<Value, String> {
+    if !parsed.is_object() {
+        return Err(format!("expected a mapping, got {}", kind_of(value)));
     }
-    let is_known = |key: &str| known.is_none_or(|known| known.contains(&key));
-    match map.keys().find(|key| !is_known(key)) {
-        Some(unknown) => Err(format!("the field `{}` is unknown", super::text::shown(unknown))),
-        None => Ok(parsed.clone()),
-    }
+    violation::renamed(parsed, shape).map_err(|why| why.join("; "))
 }
 
 /// The types that are texts of a certain form.
 fn text(word: &str, value: &Value) -> Result<Value, String> {
     let no = |wanted: &str| Err(format!("expected {wanted}, got {}", kind_of(value)));
     let ok = || Ok(value.clone());
-    if word == "timedelta" && value.is_number() {
+    if word == "timedelta" && (value.is_number() || value.is_boolean()) {
         return ok();
     }
-    if word == "date" && value.as_f64().is_some_and(|seconds| seconds.rem_euclid(86_400.0) == 0.0) {
+    if matches!(word, "date" | "datetime")
+        && from_text(value).as_f64().is_some_and(|seconds| seconds.rem_euclid(86_400.0) == 0.0)
+    {
         return ok();
     }
     if word == "uuid" {
@@ -207,15 +189,10 @@ fn text(word: &str, value: &Value) -> Result<Value, String> {
     let after = |scheme: &str| text.strip_prefix(scheme);
     let accepted = match word {
         "path" => true,
-        "uri" => text.split_once("://").is_some_and(|(scheme, rest)| {
-            scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-                && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-                && !rest.is_empty()
-                && !rest.contains(char::is_whitespace)
-        }),
-        "image" => !text.is_empty() && !text.contains(char::is_whitespace),
+        "uri" => is_uri(text),
+        "image" => is_image(text),
         "gcs" => after("gs://").or(after("gcs://")).is_some_and(|rest| !rest.is_empty()),
-        "s3" => after("s3://").and_then(|rest| rest.split_once('/')).is_some_and(|(bucket, _)| !bucket.is_empty()),
+        "s3" => after("s3://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/')),
         "wasb" => after("wasbs://").or(after("wasb://")).is_some_and(|rest| {
             rest.split_once('@').is_some_and(|(container, account)| {
                 !container.is_empty()
@@ -239,7 +216,7 @@ fn text(word: &str, value: &Value) -> Result<Value, String> {
         "uri" => "an address such as `https://host/path`",
         "image" => "an image without spaces",
         "gcs" => "`gs://bucket/…`",
-        "s3" => "`s3://bucket/key`",
+        "s3" => "`s3://bucket/…`",
         "wasb" => "`wasbs://container@account.blob.core.windows.net/path`",
         "date" | "datetime" => "a date, `YYYY-MM-DD`",
         "timedelta" => "a length of time (seconds, `PT1H`, `1 day`, `01:00:00`)",
@@ -249,17 +226,39 @@ fn text(word: &str, value: &Value) -> Result<Value, String> {
     if accepted { ok() } else { no(wanted) }
 }
 
+/// A scheme and what follows it; addresses of the web have a host.
+fn is_uri(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let of_web = matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https" | "ftp" | "ws" | "wss");
+    scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+        && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && !text.contains(char::is_whitespace)
+        && (!of_web || !rest.trim_start_matches('/').is_empty())
+}
+
+/// A name with at most one colon, or two when the first is that of a port.
+fn is_image(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(':').collect();
+    let colons = match parts[..] {
+        [_] | [_, _] => true,
+        [_, middle, _] => middle.contains('/'),
+        _ => false,
+    };
+    colons && !text.is_empty() && !text.contains(char::is_whitespace)
+}
+
+/// `YYYY-MM-DD`, with midnight of any zone behind it.
 fn is_date(text: &str) -> bool {
     let (date, time) = text.split_once(['T', ' ']).unwrap_or((text, ""));
-    date.parse::<Date>().is_ok() && date.len() == 10 && time.trim_end_matches('Z').chars().all(|c| "0:.".contains(c))
+    let time = time.split(['+', '-', 'Z']).next().unwrap_or_default();
+    date.parse::<Date>().is_ok() && date.len() == 10 && time.chars().all(|c| "0:.".contains(c))
 }
 
 /// `PT1H`, `1 day`, `2 days, 01:00:00`, `01:00:00`.
 pub(super) fn is_span(text: &str) -> bool {
     let clock = |text: &str| {
         let parts: Vec<&str> = text.trim_start_matches(['-', '+']).split(':').collect();
-        matches!(parts.len(), 2 | 3)
-            && parts.iter().all(|p| !p.is_empty() && p.chars().all(|c| c.is_ascii_digit() || c == '.'))
+        parts.len() == 3 && parts.iter().all(|p| !p.is_empty() && p.chars().all(|c| c.is_ascii_digit() || c == '.'))
     };
     if text.trim_start_matches(['-', '+']).starts_with('P') {
         return text.parse::<jiff::Span>().is_ok();
@@ -280,7 +279,7 @@ fn uuid_of(value: &Value) -> Option<String> {
 /// `List[int]` → (`List`, [`int`]).
 fn generic(word: &str) -> Option<(&str, Vec<&str>)> {
     let (outer, inner) = word.strip_suffix(']')?.split_once('[')?;
-    matches!(outer, "List" | "Dict" | "Union").then(|| (outer, inner.split(',').map(str::trim).collect()))
+    matches!(outer, "List" | "Dict" | "Union" | "Optional").then(|| (outer, inner.split(',').map(str::trim).collect()))
 }
 
 /// A text that is JSON stands for what it says.

@@ -27,6 +27,33 @@ pub(super) fn check(document: &mut Document, shape: Shape) -> Vec<Diagnostic> {
     Vec::new()
 }
 
+/// Checks a part of a document whose pointers are those of the document.
+pub(super) fn check_part(document: &Document, part: &Value, shape: Shape) -> Vec<Diagnostic> {
+    if validator(shape).is_valid(part) {
+        return Vec::new();
+    }
+    faults(part, shape).into_iter().take(MAX_PROBLEMS).flat_map(|fault| fault.problems(document, "")).collect()
+}
+
+/// A value that is no document of its own with old spellings renamed; what is wrong with it, as sentences.
+pub(super) fn renamed(mut value: Value, shape: Shape) -> Result<Value, Vec<String>> {
+    while !validator(shape).is_valid(&value) {
+        let renames: Vec<_> =
+            faults(&value, shape).iter().flat_map(|fault| fault.old_spellings_at(&value, true)).collect();
+        if renames.is_empty() {
+            return Err(sentences(&value, shape));
+        }
+        for (parent, from, to) in renames {
+            if let Some(Value::Object(map)) = value.pointer_mut(&parent)
+                && let Some(inner) = map.shift_remove(&from)
+            {
+                map.insert(to, inner);
+            }
+        }
+    }
+    Ok(value)
+}
+
 /// What is wrong with a value that is no document of its own, as sentences.
 pub(super) fn sentences(value: &Value, shape: Shape) -> Vec<String> {
     if validator(shape).is_valid(value) {
@@ -84,8 +111,13 @@ impl Fault {
 
     /// Unknown keys that are known in camelCase, below the top level: where, from, to.
     fn old_spellings(&self, value: &Value) -> Vec<(String, String, String)> {
+        self.old_spellings_at(value, false)
+    }
+
+    /// The same, at the top level as well when that is below the top level of a document.
+    fn old_spellings_at(&self, value: &Value, top: bool) -> Vec<(String, String, String)> {
         let parent = value.pointer(&self.pointer).and_then(Value::as_object);
-        let (Some(parent), false) = (parent, self.pointer.is_empty()) else { return Vec::new() };
+        let Some(parent) = parent.filter(|_| top || !self.pointer.is_empty()) else { return Vec::new() };
         self.unknown
             .iter()
             .filter_map(|key| {

@@ -1,4 +1,4 @@
-//! The smaller sections of polyaxonfiles: hooks, builds, environments, init containers.
+//! The smaller sections of polyaxonfiles: hooks, builds, environments.
 //! Their types give the schemas; what they mean is the business of whoever runs them.
 
 use std::borrow::Cow;
@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
-use super::component::Words;
-use super::loose::{Flag, KubernetesObject, Templated, Texts};
+use super::kubernetes::{Affinity, DnsConfig, HostAlias, SecurityContext, Toleration};
+use super::loose::{Flag, Switch, Templated, Texts, WholeNumber};
 use super::operation::{Cache, PatchStrategy};
 
 macro_rules! section {
@@ -16,26 +16,26 @@ macro_rules! section {
         #[derive(Debug)]
         pub struct $name;
 
-        impl JsonSchema for $name {
-            fn schema_name() -> Cow<'static, str> {
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
                 stringify!($name).into()
             }
-            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
                 let mut properties = serde_json::Map::new();
                 #[allow(unused_mut)]
                 let mut required: Vec<&str> = Vec::new();
                 $({
                     #[allow(unused_mut, unused_assignments)]
-                    let mut schema = json_schema!({});
-                    $(schema = json_schema!({ "const": $word }); required.push($field);)?
+                    let mut schema = schemars::json_schema!({});
+                    $(schema = schemars::json_schema!({ "const": $word }); required.push($field);)?
                     $(schema = generator.subschema_for::<$type>();)?
                     $(let _ = stringify!($required); required.push($field);)?
-                    schema.insert("description".to_owned(), Value::from($about));
+                    schema.insert("description".to_owned(), serde_json::Value::from($about));
                     $(schema.insert("examples".to_owned(), serde_json::json!([$example]));)?
                     properties.insert($field.to_owned(), schema.into());
                 })*
                 let _ = generator;
-                json_schema!({
+                schemars::json_schema!({
                     "type": "object", "description": $doc,
                     "properties": properties, "required": required, "additionalProperties": false,
                 })
@@ -43,7 +43,6 @@ macro_rules! section {
         }
     };
 }
-
 pub(super) use section;
 
 section! { "What to start when the run has ended." Hook {
@@ -51,24 +50,55 @@ section! { "What to start when the run has ended." Hook {
     "connection": Option<String>, "The connection that it uses.";
     "trigger": Option<HookTrigger>, "After which end; any when absent.";
     "conditions": Option<String>, "An expression that must be true.";
-    "presets": Option<Words>, "Names of presets that are merged over it.";
+    "presets": Option<Vec<String>>, "Names of presets that are merged over it.";
     "queue": Option<String>, "The queue that it goes to.";
     "namespace": Option<String>, "The Kubernetes namespace to run in.";
-    "params": Option<AnyMap>, "Values for its inputs, by name.";
+    "params": Option<Templated<AnyMap>>, "Values for its inputs, by name.";
     "disableDefaults": Option<Flag>, "Whether it is given nothing about the run that has ended.";
 } }
 
 section! { "An image to build first." Build {
     "hubRef": String | required, "The component that builds.", "kaniko";
     "connection": Option<String>, "The registry.";
-    "presets": Option<Words>, "Names of presets that are merged over it.";
+    "presets": Option<Templated<Vec<String>>>, "Names of presets that are merged over it.";
     "queue": Option<String>, "The queue that it goes to.";
     "namespace": Option<String>, "The Kubernetes namespace to run in.";
     "cache": Option<Templated<Cache>>, "Whether a result of an equal earlier build may be taken.";
     "params": Option<AnyMap>, "Values for its inputs, by name.";
     "runPatch": Option<AnyMap>, "A partial `run` that is merged over that of the component.";
-    "patchStrategy": Option<PatchStrategy>, "How it is merged.";
+    "patchStrategy": Option<Templated<PatchStrategy>>, "How it is merged.";
 } }
+
+section! { "The root fields that only the shortcut dialect has; they are lowered onto `run`." Shortcuts {
+    "ports": Option<Vec<i64>>, "The ports that it listens on; makes it a service.";
+    "container": Option<super::Container>, "The main container.";
+    "cmd": Option<Script>, "A shell script, as one text or line by line.", "python train.py";
+    "env": Option<super::replicas::OnlyTexts>, "Environment variables.";
+    "resources": Option<AnyMap>, "What it asks for and may use: `cpu`, `memory`, `gpu`.";
+    "environment": Option<Environment>, "Labels, node selector, tolerations and other pod settings.";
+    "init": Option<Vec<super::init::Init>>, "What is prepared before the main container.";
+    "connections": Option<Vec<String>>, "Names of connections to mount.", ["data"];
+    "sidecars": Option<Vec<super::Container>>, "Containers beside the main one.";
+    "volumes": Option<Vec<super::kubernetes::Volume>>, "Kubernetes volumes.";
+    "strictParams": Option<Flag>, "Whether params that nothing declares are errors, as in the classic dialect.";
+} }
+
+/// A shell script, as one text or line by line.
+#[derive(Debug)]
+pub struct Script;
+
+impl JsonSchema for Script {
+    fn schema_name() -> Cow<'static, str> {
+        "Script".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "array", "null"], "pattern": r"\S", "minItems": 1,
+            "items": { "type": "string", "pattern": r"\S" },
+            "description": "A shell script, as one text or line by line.", "examples": ["python train.py"],
+        })
+    }
+}
 
 section! { "What is uploaded to where." MountPaths {
     "from": Option<String>, "The path here.";
@@ -78,71 +108,24 @@ section! { "What is uploaded to where." MountPaths {
 } }
 
 section! { "Labels, node selector, tolerations and other pod settings." Environment {
-    "labels": Option<Templated<Texts>>, "Labels of the pod.";
-    "annotations": Option<Templated<Texts>>, "Annotations of the pod.";
-    "nodeSelector": Option<Templated<Texts>>, "Labels that the node must have.";
-    "affinity": Option<KubernetesObject>, "Which nodes are preferred.";
-    "tolerations": Option<Templated<Vec<Value>>>, "Which taints of nodes are tolerated.";
+    "labels": Option<Texts>, "Labels of the pod.";
+    "annotations": Option<Texts>, "Annotations of the pod.";
+    "nodeSelector": Option<Texts>, "Labels that the node must have.";
+    "affinity": Option<Affinity>, "Which nodes are preferred.";
+    "tolerations": Option<Vec<Toleration>>, "Which taints of nodes are tolerated.";
     "nodeName": Option<String>, "The node.";
     "serviceAccountName": Option<String>, "The service account.";
-    "hostAliases": Option<Templated<Vec<Value>>>, "Entries of /etc/hosts.";
-    "securityContext": Option<KubernetesObject>, "Security settings of the pod.";
-    "imagePullSecrets": Option<Templated<Vec<String>>>, "Names of secrets for pulling images.";
-    "hostNetwork": Option<Flag>, "Whether the network of the node is used.";
-    "hostPID": Option<Flag>, "Whether the processes of the node are seen.";
+    "hostAliases": Option<Vec<HostAlias>>, "Entries of /etc/hosts.";
+    "securityContext": Option<SecurityContext>, "Security settings of the pod.";
+    "imagePullSecrets": Option<Vec<String>>, "Names of secrets for pulling images.", ["registry"];
+    "hostNetwork": Option<Switch>, "Whether the network of the node is used.";
+    "hostPID": Option<Switch>, "Whether the processes of the node are seen.";
     "dnsPolicy": Option<String>, "How names are resolved.";
-    "dnsConfig": Option<KubernetesObject>, "How names are resolved, in detail.";
+    "dnsConfig": Option<DnsConfig>, "How names are resolved, in detail.";
     "schedulerName": Option<String>, "The scheduler of Kubernetes.";
     "priorityClassName": Option<String>, "The priority class of Kubernetes.";
-    "priority": Option<super::loose::Amount>, "The priority of Kubernetes.";
+    "priority": Option<WholeNumber>, "The priority of Kubernetes.";
     "restartPolicy": Option<RestartPolicy>, "When Kubernetes restarts the container.";
-} }
-
-section! { "What is prepared before the main container: at most one of artifacts, paths, git, dockerfile, file, tensorboard and the refs." Init {
-    "artifacts": Option<Templated<AnyMap>>, "Files of earlier runs.";
-    "paths": Option<Value>, "Paths of the connection.";
-    "git": Option<Templated<AnyMap>>, "A repository.";
-    "dockerfile": Option<Templated<Dockerfile>>, "A Dockerfile to generate.";
-    "file": Option<Templated<AnyMap>>, "A file to write.";
-    "tensorboard": Option<Templated<AnyMap>>, "Runs for Tensorboard.";
-    "lineageRef": Option<String>, "An artifact by its lineage.";
-    "modelRef": Option<String>, "A version of a model.";
-    "artifactRef": Option<String>, "A version of an artifact.";
-    "connection": Option<String>, "The connection that it is read through.";
-    "path": Option<String>, "Where it is mounted.";
-    "container": Option<KubernetesObject>, "Settings of the init container.";
-} }
-
-section! { "A Dockerfile to generate." Dockerfile {
-    "image": String | required, "The image to start from.";
-    "env": Option<Value>, "Environment variables.";
-    "path": Option<Value>, "Paths to put on PATH.";
-    "copy": Option<Value>, "What is copied in first.";
-    "postRunCopy": Option<Value>, "What is copied in last.";
-    "run": Option<Value>, "Commands.";
-    "langEnv": Option<String>, "The locale.";
-    "uid": Option<Value>, "The user id.";
-    "gid": Option<Value>, "The group id.";
-    "username": Option<String>, "The user.";
-    "userHome": Option<String>, "The home of the user.";
-    "filename": Option<String>, "The name of the file.";
-    "workdir": Option<String>, "The directory to start in.";
-    "workdirPath": Option<String>, "What is copied to it.";
-    "shell": Option<String>, "The shell.";
-} }
-
-section! { "A container that listens." ServiceRun {
-    "kind" = "service", "Always `service`.";
-    "environment": Option<Templated<Environment>>, "Labels, node selector, tolerations and other pod settings.";
-    "connections": Option<Templated<Vec<String>>>, "Names of connections to mount.";
-    "volumes": Option<Templated<Vec<Value>>>, "Kubernetes volumes.";
-    "init": Option<Templated<Vec<Init>>>, "What is prepared before the main container.";
-    "sidecars": Option<Templated<Vec<super::Container>>>, "Containers beside the main one.";
-    "container": Option<Templated<super::Container>>, "The main container.";
-    "ports": Option<Templated<Vec<i64>>>, "The ports that it listens on.";
-    "rewritePath": Option<Flag>, "Whether its path is rewritten.";
-    "isExternal": Option<Flag>, "Whether it is reached from outside.";
-    "replicas": Option<Templated<i64>>, "How many of it.";
 } }
 
 macro_rules! words {
@@ -151,12 +134,12 @@ macro_rules! words {
         #[derive(Debug)]
         pub struct $name;
 
-        impl JsonSchema for $name {
-            fn schema_name() -> Cow<'static, str> {
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
                 stringify!($name).into()
             }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "enum": [$($word),*], "description": $doc })
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "enum": [$($word),*], "description": $doc })
             }
         }
     };
@@ -166,6 +149,36 @@ pub(super) use words;
 
 words! { "The end of a run after which a hook fires." HookTrigger ["succeeded", "failed", "stopped", "skipped", "upstream_failed", "done"] }
 words! { "When Kubernetes restarts the container." RestartPolicy ["Always", "OnFailure", "Never", "ExitCode"] }
+words! { "The run statuses." Status ["created", "on_schedule", "resuming", "warning", "unschedulable", "compiled", "queued", "scheduled", "starting", "running", "processing", "succeeded", "failed", "upstream_failed", "stopping", "stopped", "skipped", "retrying", "unknown", "done"] }
+words! { "A section that counts when results are compared." CacheSection ["init", "connections", "containers"] }
+words! { "When an image is pulled." PullPolicy ["Always", "IfNotPresent", "Never"] }
+
+section! { "Who is told about the end of a run." Notification {
+    "connections": Vec<String> | required, "The connections that it is told through.", ["slack"];
+    "trigger": Option<Status>, "After which status.";
+} }
+
+section! { "When an idle service is shut down." Culling {
+    "timeout": Option<WholeNumber>, "Seconds of idleness.";
+} }
+
+section! { "How idleness is found out." Probe {
+    "exec": Option<super::kubernetes::ExecAction>, "A command that fails when it is idle.";
+    "http": Option<super::kubernetes::HttpAction>, "A request that fails when it is idle.";
+} }
+
+section! { "Settings of the sidecar." SidecarSettings {
+    "image": Option<String>, "Its image.";
+    "imageTag": Option<String>, "The tag of its image.";
+    "imagePullPolicy": Option<PullPolicy>, "When its image is pulled.";
+    "sleepInterval": Option<Templated<i64>>, "Seconds between two looks.";
+    "syncInterval": Option<Templated<i64>>, "Seconds between two uploads.";
+    "monitorLogs": Option<Flag>, "Whether it uploads logs while the run goes on.";
+    "monitorSpec": Option<Flag>, "Whether it watches the pod.";
+    "noConnections": Option<Flag>, "Whether it is given no connections.";
+    "resources": Option<Templated<AnyMap>>, "What it asks for and may use.";
+} }
+
 /// What is uploaded to where: `from:to`, or a mapping.
 #[derive(Debug)]
 pub struct Mount;
@@ -207,9 +220,12 @@ pub(super) fn by_kind(description: &str, open: &[&str], kinds: &[(&str, Schema)]
             })
         })
         .collect();
-    json_schema!({
+    let mut schema = json_schema!({
         "type": "object", "description": description, "required": ["kind"],
         "properties": { "kind": { "enum": words, "description": "Which kind it is; it decides the other fields." } },
-        "allOf": rules,
-    })
+    });
+    if !rules.is_empty() {
+        schema.insert("allOf".to_owned(), rules.into());
+    }
+    schema
 }

@@ -1,9 +1,6 @@
 //! How operations hang on others beyond their params: `joins:` over the results of earlier runs, `events:` of others.
 
-use std::borrow::Cow;
-
 use indexmap::IndexMap;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -34,8 +31,9 @@ pub struct JoinSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JoinParam {
-    /// The path of the value: `inputs.x`, `outputs.x`, `globals.x`, `artifacts.x`, or a whole section.
-    pub value: String,
+    /// The path of the value: `inputs.x`, `outputs.x`, `globals.x`, `artifacts.x`, or a whole section; or files and
+    /// folders of each run, as a mapping.
+    pub value: Value,
     /// Whether it is only a template variable and no input.
     pub context_only: bool,
     /// The connection that it is read through.
@@ -84,7 +82,10 @@ impl JoinSpec {
 impl JoinParam {
     fn read(written: &Value) -> Result<Self, Vec<Fault>> {
         let mut fields = Fields::strict(written);
-        let value = fields.required("value", text);
+        let value = fields.required("value", |value| match value {
+            Value::Object(_) => Ok(value.clone()),
+            other => text(other).map(Value::String),
+        });
         let context_only = fields.optional("contextOnly", flag).unwrap_or_default();
         let (connection, to_env) = (fields.optional("connection", text), fields.optional("toEnv", text));
         let to_init = fields.optional("toInit", flag).unwrap_or_default();

@@ -22,6 +22,19 @@ impl<T: JsonSchema> JsonSchema for Templated<T> {
     }
 }
 
+/// A component or operation inside another document: it needs neither version nor kind, as the document itself does.
+#[derive(Debug)]
+pub struct Inline<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for Inline<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("Inline{}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
 macro_rules! shape {
     ($(#[doc = $doc:literal] $type:ident { $($schema:tt)* })*) => {$(
         #[doc = $doc]
@@ -41,18 +54,18 @@ macro_rules! shape {
 
 shape! {
     /// A text with a template such as `{{ x }}` in it.
-    TemplateText { "type": "string", "pattern": r"\{\{(.|\n)*\}\}", "examples": ["{{ lr }}"] }
+    TemplateText { "type": "string", "pattern": r"\{\{.+\}\}", "examples": ["{{ lr }}"] }
     /// Letters, digits, `-` and `_`; or a template.
-    EntityName { "type": ["string", "null"], "pattern": r"^[-a-zA-Z0-9_]+$|\{\{(.|\n)*\}\}", "examples": ["train"] }
+    EntityName { "type": ["string", "null"], "pattern": r"^[-a-zA-Z0-9_]+$|\{\{.+\}\}", "examples": ["train"] }
     /// `true` or `false`, in any of Polyaxon's spellings; or a template.
     Flag {
         "type": ["boolean", "integer", "string", "null"], "minimum": 0, "maximum": 1,
-        "pattern": r"^(?i:true|false|yes|no|on|off|y|n|t|f|0|1)$|\{\{(.|\n)*\}\}", "examples": [true, false]
+        "pattern": r"^(?i:true|false|yes|no|on|off|y|n|t|f|0|1)$|\{\{.+\}\}", "examples": [true, false]
     }
     /// A number; or a template.
     Amount {
         "type": ["number", "boolean", "string", "null"],
-        "pattern": r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$|\{\{(.|\n)*\}\}", "examples": [2.5]
+        "pattern": r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$|\{\{.+\}\}", "examples": [2.5]
     }
     /// A whole number of at least 1; or a template.
     Count {
@@ -69,14 +82,26 @@ shape! {
         "type": ["object", "null"],
         "additionalProperties": { "type": ["string", "number", "boolean"] }, "examples": [{"team": "vision"}]
     }
-    /// A Kubernetes object; or a template.
-    KubernetesObject { "type": ["object", "array", "string", "null"] }
+    /// `true` or `false`, in any of Polyaxon's spellings; no template.
+    Switch {
+        "type": ["boolean", "integer", "string", "null"], "minimum": 0, "maximum": 1,
+        "pattern": r"^(?i:true|false|yes|no|on|off|y|n|t|f|0|1)$", "examples": [true, false]
+    }
+    /// A whole number, or a text that is one; or a template.
+    WholeNumber {
+        "type": ["integer", "boolean", "string", "null"], "pattern": r"^\s*[-+]?[0-9_]+(\.0*)?\s*$|\{\{.+\}\}", "examples": [1000]
+    }
+    /// A whole number above 0; or a template.
+    AtLeastOne {
+        "type": ["integer", "string", "null"], "minimum": 1,
+        "pattern": r"^\s*[+]?0*[1-9][0-9_]*(\.0*)?\s*$|\{\{.+\}\}", "examples": [4]
+    }
     /// A moment: an ISO 8601 text, or seconds since 1970; or a template.
     Moment { "type": ["string", "number"], "examples": ["2026-01-31T12:00:00Z"] }
     /// A length of time: seconds, ISO 8601 (`PT1H`), `1 day` or `01:00:00`; or a template.
     Frequency {
         "type": ["number", "string"],
-        "pattern": r"^[-+]?P[0-9A-Z.]+$|^[-+]?[0-9]+ days?(,? [0-9:.]+)?$|^[-+]?[0-9]+:[0-9:.]+$|\{\{(.|\n)*\}\}",
+        "pattern": r"^[-+]?P[0-9A-Z.]+$|^[-+]?[0-9]+ days?(,? [0-9:.]+)?$|^[-+]?[0-9]+:[0-9:.]+$|\{\{.+\}\}",
         "examples": [3600, "PT1H"]
     }
 }

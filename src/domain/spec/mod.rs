@@ -4,9 +4,12 @@
 
 mod agent;
 mod component;
+mod container;
 pub mod distribution;
 pub mod early_stopping;
 pub mod extras;
+pub mod init;
+pub mod kubernetes;
 mod limit;
 pub mod links;
 pub mod loose;
@@ -16,25 +19,29 @@ mod organization;
 mod project;
 mod queue;
 pub mod reading;
+pub mod replicas;
+mod run;
 pub mod schedule;
 pub mod searches;
 mod workflow;
 mod workload;
 
 pub use agent::{Agent, KubernetesTarget, LocalTarget, TargetSpec};
-pub use component::{Component, Container, EnvVar, Io, IoType, IoValidation, JobRun, ResourceRequests, Run, RunKind};
+pub use component::{Component, Io, IoType, IoValidation};
+pub use container::{Container, EnvVar, ResourceRequests};
 pub use distribution::Distribution;
 pub use early_stopping::{EarlyStopping, Policy};
 pub use limit::{Limit, Priority};
 pub use links::{EventTrigger, JoinParam, JoinSpec};
 pub use matrix::{Matrix, Search};
 pub use operation::{
-    Cache, LONG_FORM, Operation, Param, ParamSpec, PatchStrategy, Plugins, Preset, Template, Termination, Trigger,
+    Cache, Operation, Param, ParamSpec, PatchStrategy, Plugins, Preset, Template, Termination, Trigger, is_long_form,
 };
 pub use organization::{FirstSync, Freeze, Organization, Removals, Sharing, SyncPolicy};
 pub use project::Project;
 pub use queue::{OnRemove, Order, Queue, Window};
 pub use reading::Fault;
+pub use run::{CleanerRun, DagRun, JobRun, NotifierRun, Run, RunKind, ServiceRun, TunerRun};
 pub use schedule::{Catchup, Schedule, When};
 pub use workflow::{
     Dispatch, Fires, OperationSource, Push, Supersede, TriggerSpec, WhenBusy, Workflow, WorkflowOnRemove,

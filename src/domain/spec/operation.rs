@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::Version;
 use super::component::{Component, Words, words};
-use super::extras::{AnyMap, Build, Hook, Mount};
+use super::extras::{AnyMap, Build, CacheSection, Culling, Hook, Mount, Notification, Probe, SidecarSettings};
+use super::kubernetes::PodFailurePolicy;
 use super::links::{Event, Join};
-use super::loose::{Amount, EntityName, Flag, Templated};
+use super::loose::{Amount, EntityName, Flag, Inline, Templated};
 use super::matrix::Matrix;
 use super::schedule::AnySchedule;
 
@@ -131,6 +132,7 @@ pub struct Operation {
     pub path_ref: Option<String>,
     /// The component itself.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Inline<Component>>")]
     pub component: Option<Box<Component>>,
     /// How it is merged over what it patches.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -159,13 +161,21 @@ pub enum Param {
 
 /// The keys of which one makes a mapping the long form of a param.
 pub const LONG_FORM: [&str; 6] = ["value", "ref", "contextOnly", "connection", "toInit", "toEnv"];
+/// The same in the old spelling.
+const OLD_LONG_FORM: [&str; 3] = ["context_only", "to_init", "to_env"];
+
+/// Whether a mapping is the long form of a param, not a value.
+pub fn is_long_form(map: &serde_json::Map<String, Value>) -> bool {
+    map.is_empty() || LONG_FORM.iter().chain(&OLD_LONG_FORM).any(|key| map.contains_key(*key))
+}
 
 impl JsonSchema for Param {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Param".into()
     }
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let long: Vec<Value> = LONG_FORM.iter().map(|key| serde_json::json!({ "required": [key] })).collect();
+        let long: Vec<Value> =
+            LONG_FORM.iter().chain(&OLD_LONG_FORM).map(|key| serde_json::json!({ "required": [key] })).collect();
         schemars::json_schema!({
             "description": "A value for an input: the value itself, or the long form.",
             "if": { "type": "object", "anyOf": long },
@@ -178,7 +188,7 @@ impl<'de> Deserialize<'de> for Param {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         match &value {
-            Value::Object(map) if LONG_FORM.iter().any(|key| map.contains_key(*key)) => {
+            Value::Object(map) if is_long_form(map) => {
                 serde_json::from_value(value).map(Self::Spec).map_err(serde::de::Error::custom)
             }
             _ => Ok(Self::Literal(value)),
@@ -256,15 +266,15 @@ pub struct Termination {
     pub timeout: Option<Value>,
     /// When an idle service is shut down.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<AnyMap>")]
+    #[schemars(with = "Option<Culling>")]
     pub culling: Option<Value>,
     /// How idleness is found out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<AnyMap>")]
+    #[schemars(with = "Option<Probe>")]
     pub probe: Option<Value>,
     /// Kubernetes' own policy for failed pods.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<AnyMap>")]
+    #[schemars(with = "Option<PodFailurePolicy>")]
     pub pod_failure_policy: Option<Value>,
 }
 
@@ -286,7 +296,7 @@ pub struct Cache {
     pub io: Option<Vec<String>>,
     /// The sections that count.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Templated<Vec<String>>>")]
+    #[schemars(with = "Option<Templated<Vec<CacheSection>>>")]
     pub sections: Option<Vec<String>>,
 }
 
@@ -352,11 +362,11 @@ pub struct Plugins {
     pub external_host: Option<Value>,
     /// Settings of the sidecar.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<AnyMap>")]
+    #[schemars(with = "Option<Templated<SidecarSettings>>")]
     pub sidecar: Option<Value>,
     /// Who is told about its end.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<AnyMap>>")]
+    #[schemars(with = "Option<Templated<Vec<Notification>>>")]
     pub notifications: Option<Value>,
 }
 

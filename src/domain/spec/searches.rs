@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::Value;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::component::Words;
 use super::distribution::Distribution;

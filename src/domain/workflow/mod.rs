@@ -6,4 +6,5 @@ pub mod dag;
 mod led;
 pub mod matrix;
 pub mod render;
+pub mod resolved;
 pub mod start;

@@ -71,11 +71,16 @@ pub struct Sources<'f>(BTreeMap<&'f str, &'f [u8]>);
 impl<'f> Sources<'f> {
     /// The texts of a commit.
     pub fn of(files: &'f FileSet) -> Self {
+        Self::of_files(&files.files)
+    }
+
+    /// The texts of some files.
+    pub fn of_files(files: &'f [crate::domain::files::SourceFile]) -> Self {
         let text = |file: &'f crate::domain::files::SourceFile| match &file.content {
             FileContent::Text(bytes) => Some((file.path.as_str(), bytes.as_slice())),
             _ => None,
         };
-        Self(files.files.iter().filter_map(text).collect())
+        Self(files.iter().filter_map(text).collect())
     }
 
     /// How many files there are.

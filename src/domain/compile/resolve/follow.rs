@@ -6,14 +6,14 @@ use serde_json::{Map, Value};
 
 use super::Resolving;
 use super::merged::Merged;
-use crate::domain::compile::checks::{self, near};
-use crate::domain::compile::codes;
 use crate::domain::compile::inputs::check_declarations;
+use crate::domain::compile::library::{self, Target};
 use crate::domain::compile::load::Source;
 use crate::domain::compile::merge::{merge, strategy_of};
 use crate::domain::compile::text::shown;
 use crate::domain::compile::value::flag;
-use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::domain::compile::{checks, codes};
+use crate::domain::diagnostic::{Diagnostic, Diagnostics};
 use crate::domain::spec::PatchStrategy;
 
 /// Longest chain of files that refer to one another; a longer one is a mistake or an attack.
@@ -24,7 +24,7 @@ impl<'d> Resolving<'_, 'd> {
     pub(super) fn bare(&mut self, source: &Source<'d>, path: &str) -> Option<Merged<'d>> {
         let map = source.map()?;
         if kind_of(map) != Some("component") {
-            return self.operation(source.clone(), path);
+            return self.operation(source.clone(), path, false);
         }
         if flag(source.document.value.pointer("/template/enabled").unwrap_or(&Value::Null)) == Some(true) {
             // A template starts nothing; its name and shape are kept.
@@ -38,61 +38,32 @@ impl<'d> Resolving<'_, 'd> {
         self.merged(Cow::Owned(operation), source.clone(), map, source.clone())
     }
 
-    /// An operation: the one in place, with that of another file under it when `pathRef` names one.
-    pub(super) fn operation(&mut self, at: Source<'d>, path: &str) -> Option<Merged<'d>> {
+    /// An operation with what it refers to. That of a workflow may be in another file; a bare one names a component.
+    pub(super) fn operation(&mut self, at: Source<'d>, path: &str, of_workflow: bool) -> Option<Merged<'d>> {
         let mut operation = Cow::Borrowed(at.map()?);
         let mut from = (path.to_owned(), at.clone());
         let mut chain = vec![path.to_owned()];
         loop {
-            let component_at = from.1.at("/component");
-            if let Some(component) = component_at.map() {
-                check_declarations(component, &component_at, &mut self.problems);
-                return self.merged(operation, at, component, component_at);
-            }
-            let reference = |key: &str| operation.get(key).and_then(Value::as_str).map(str::to_owned);
-            if let Some(name) = reference("hubRef") {
-                let component_at = self.hub(&name, &from.1)?;
-                return self.merged(operation, at, component_at.map()?, component_at);
-            }
-            if reference("urlRef").is_some() {
-                let help = "keep a copy in the repository: `tidegate vendor URL`";
-                self.error(
-                    codes::NEEDS_VENDOR,
-                    from.1.place("/urlRef"),
-                    "the repository has no copy of this URL",
-                    help,
-                );
-                return None;
-            }
-            if reference("dagRef").is_some() {
-                let help = "use `hubRef` or `pathRef`";
-                self.error(
-                    codes::DAG_ONLY,
-                    from.1.place("/dagRef"),
-                    "`dagRef` means a graph, and this stands in none",
-                    help,
-                );
-                return None;
-            }
-            let Some(reference) = reference("pathRef") else {
-                let help = "write one of `component`, `pathRef`, `hubRef`";
-                self.error(codes::ONE_REFERENCE, from.1.place(""), "the operation names no component", help);
-                return None;
-            };
-            let place = from.1.place("/pathRef");
-            let target = self.target(&from.0, &reference, &place)?;
-            if chain.contains(&target) || chain.len() >= MAX_REFERENCES {
-                chain.push(target);
-                let message = format!("references in a circle: {}", shown_chain(&chain));
-                self.error(codes::CYCLE, place, message, "let one of them hold the component itself");
-                return None;
-            }
-            chain.push(target.clone());
-            let found = self.file(&target, &place)?;
-            let map = found.map()?;
-            match kind_of(map) {
-                Some("component") => return self.merged(operation, at, map, found),
-                Some("operation") => {
+            let text = |key: &str| operation.get(key).and_then(Value::as_str).map(str::to_owned);
+            let has_component = from.1.at("/component").map().is_some();
+            if of_workflow
+                && !has_component
+                && text("hubRef").is_none()
+                && text("urlRef").is_none()
+                && let Some(reference) = text("pathRef")
+            {
+                let place = from.1.place("/pathRef");
+                let target = self.context.library.path(&from.0, &reference, &place);
+                let target = self.found(target)?;
+                if chain.contains(&target.path) || chain.len() >= MAX_REFERENCES {
+                    chain.push(target.path);
+                    let message = format!("references in a circle: {}", shown_chain(&chain));
+                    self.error(codes::CYCLE, place, message, "let one of them hold the component itself");
+                    return None;
+                }
+                if library::kind(&target) == Some("operation") {
+                    chain.push(target.path.clone());
+                    let map = target.source.map()?;
                     // The operation here is merged over that of the file, whose reference takes the place of ours.
                     let mut under = map.clone();
                     let strategy = strategy_of(&operation, PatchStrategy::PostMerge);
@@ -100,89 +71,33 @@ impl<'d> Resolving<'_, 'd> {
                         operation.iter().filter(|(key, _)| !["pathRef", "kind", "component"].contains(&key.as_str()));
                     merge(&mut under, ours, strategy);
                     operation = Cow::Owned(under);
-                    from = (target, found);
-                }
-                _ => {
-                    let message = format!("`{}` holds neither a component nor an operation", shown(&target));
-                    self.error(codes::WRONG_REFERENCE, place, message, "");
-                    return None;
+                    from = (target.path, target.source);
+                    continue;
                 }
             }
+            let project = self.name.project.to_string();
+            let Some(found) = self.context.library.follow(&operation, &from.1, &from.0, Some(&project)) else {
+                if text("dagRef").is_some() {
+                    let message = "`dagRef` means a graph, and this stands in none";
+                    self.error(codes::DAG_ONLY, from.1.place("/dagRef"), message, "use `hubRef` or `pathRef`");
+                } else {
+                    let help = "write one of `component`, `pathRef`, `hubRef`, `urlRef`";
+                    self.error(codes::ONE_REFERENCE, from.1.place(""), "the operation names no component", help);
+                }
+                return None;
+            };
+            let component = self.found(found)?;
+            let map = component.source.map()?;
+            if has_component {
+                check_declarations(map, &component.source, &mut self.problems);
+            }
+            return self.merged(operation, at, map, component.source);
         }
     }
 
-    /// The path that a `pathRef` means, from the root of the repository.
-    pub(super) fn target(&mut self, from: &str, reference: &str, place: &Place) -> Option<String> {
-        let mut parts: Vec<&str> = from.split('/').collect();
-        parts.pop();
-        let outside = |parts: &mut Vec<&str>| parts.pop().is_none();
-        let mut leaves = reference.starts_with('/') || reference.contains(['\\', '\0']);
-        for part in reference.split('/') {
-            match part {
-                "" | "." => {}
-                ".." => leaves |= outside(&mut parts),
-                part => parts.push(part),
-            }
-        }
-        if leaves {
-            let message = format!("`{}` leads out of the repository", shown(reference));
-            self.error(codes::OUTSIDE, place.clone(), message, "write a path relative to this file");
-            return None;
-        }
-        Some(parts.join("/"))
-    }
-
-    /// The only document of a file.
-    pub(super) fn file(&mut self, path: &str, place: &Place) -> Option<Source<'d>> {
-        let Some(loaded) = self.context.files.get(path) else {
-            let help = near(path, self.context.files.keys().map(String::as_str), "");
-            let message = format!("no spec lies at `{}`", shown(path));
-            self.error(codes::NO_SUCH_FILE, place.clone(), message, help);
-            return None;
-        };
-        match &loaded.specs[..] {
-            [only] if only.sound => Some(Source::whole(&only.document)),
-            [_] | [] => {
-                let message = format!("`{}` has errors", shown(path));
-                self.error(codes::UNSOUND_REFERENCE, place.clone(), message, "mend that file first");
-                None
-            }
-            _ => {
-                let message = format!("`{}` holds several documents", shown(path));
-                self.error(
-                    codes::WRONG_REFERENCE,
-                    place.clone(),
-                    message,
-                    "a reference means the only document of a file",
-                );
-                None
-            }
-        }
-    }
-
-    /// A component by name: of the project, then of the organization.
-    pub(super) fn hub(&mut self, reference: &str, from: &Source<'d>) -> Option<Source<'d>> {
-        let name = reference.split(':').next().unwrap_or(reference);
-        let project = self.name.project.to_string();
-        let components = &self.context.components;
-        let found = components
-            .get(&(Some(project.clone()), name.to_owned()))
-            .or_else(|| components.get(&(None, name.to_owned())));
-        match found {
-            Some(Some(source)) => Some(source.clone()),
-            Some(None) => {
-                let message = format!("the component `{}` has errors", shown(name));
-                self.error(codes::UNSOUND_REFERENCE, from.place("/hubRef"), message, "mend the component first");
-                None
-            }
-            None => {
-                let known = components.keys().filter(|(of, _)| of.as_ref().is_none_or(|of| *of == project));
-                let help = near(name, known.map(|(_, name)| name.as_str()), "components");
-                let message = format!("no component is called `{}`", shown(name));
-                self.error(codes::UNKNOWN_COMPONENT, from.place("/hubRef"), message, help);
-                None
-            }
-        }
+    /// What a reference means; says why when it means nothing.
+    fn found(&mut self, target: Result<Target<'d>, library::Missing>) -> Option<Target<'d>> {
+        target.map_err(|problem| self.problems.push(*problem)).ok()
     }
 
     pub(super) fn reference_rule(&mut self, merged: &Merged<'d>) {
@@ -207,7 +122,7 @@ pub(in crate::domain::compile) fn reference_problems(operation: &Map<String, Val
     }
     if named.is_empty() && !present("component") {
         let problem = Diagnostic::error(codes::ONE_REFERENCE, at.place(""), "the operation names no component");
-        problems.push(problem.help("write one of `component`, `pathRef`, `hubRef`"));
+        problems.push(problem.help("write one of `component`, `pathRef`, `hubRef`, `urlRef`"));
     }
     problems
 }

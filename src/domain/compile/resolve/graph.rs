@@ -10,7 +10,7 @@ use super::merged::Merged;
 use crate::domain::catalog::{CompiledOperation, Dag, Node, NodeEvent, ParamRef, RefFrom};
 use crate::domain::compile::checks::near;
 use crate::domain::compile::codes;
-use crate::domain::compile::inputs::{Siblings, bind_among, check_declarations, declared, template_ref, text_of};
+use crate::domain::compile::inputs::{Scope, Siblings, bind, check_declarations, declared, template_ref, text_of};
 use crate::domain::compile::load::Source;
 use crate::domain::compile::merge::merge;
 use crate::domain::compile::sections;
@@ -153,7 +153,7 @@ impl<'d> Resolving<'_, 'd> {
                 let Some(component) = components.get(reference).cloned() else {
                     let message = format!("the graph has no component `{}`", shown(reference));
                     let help = near(reference, components.keys().copied(), "components of the graph");
-                    self.error(codes::UNKNOWN_COMPONENT, at.place("/dagRef"), message, help);
+                    self.error(codes::NOT_IN_GRAPH, at.place("/dagRef"), message, help);
                     return None;
                 };
                 self.merged(std::borrow::Cow::Borrowed(map), at.clone(), component.map()?, component)?
@@ -161,12 +161,12 @@ impl<'d> Resolving<'_, 'd> {
             None if self.problems.errors() > before => return None,
             None => {
                 let path = at.place("").file.to_string();
-                self.operation(at.clone(), &path)?
+                self.operation(at.clone(), &path, false)?
             }
         };
         hand_down(&mut merged.whole, &above.whole, above_run);
         sections::check(&merged.operation, &merged.at, &mut self.problems);
-        let bound = bind_among(&merged.operation, &merged.at, merged.component, siblings, &mut self.problems);
+        let bound = bind(&merged.operation, &merged.at, merged.component, &Scope::Among(siblings), &mut self.problems);
         sections::check_params(&merged.operation, merged.component, &merged.at, &mut self.problems);
         let run = self.patched_run(&mut merged);
         let queue = match merged.whole.get("queue").and_then(Value::as_str) {

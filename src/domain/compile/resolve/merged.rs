@@ -116,6 +116,19 @@ impl<'d> Resolving<'_, 'd> {
     }
 }
 
+/// Merges a file that is given as a preset over an operation.
+pub(in crate::domain::compile) fn patch_with(operation: &mut Map<String, Value>, preset: &Map<String, Value>) {
+    let strategy = strategy_of(preset, PatchStrategy::PostMerge);
+    entries(operation, preset, &["version", "kind", "isPreset", "patchStrategy"], strategy);
+}
+
+/// Merges the fields of an operation over those of a component whose `run` is patched already.
+pub(in crate::domain::compile) fn merged_over(whole: &mut Map<String, Value>, operation: &Map<String, Value>) {
+    whole.retain(|key, _| !["template"].contains(&key.as_str()));
+    let strategy = strategy_of(operation, PatchStrategy::PostMerge);
+    entries(whole, operation, &OPERATION_ONLY, strategy);
+}
+
 /// Merges the fields of an operation over those of a component, its `runPatch` over `run`.
 fn over(whole: &mut Map<String, Value>, operation: &Map<String, Value>, strategy: PatchStrategy) {
     entries(whole, operation, &OPERATION_ONLY, strategy);

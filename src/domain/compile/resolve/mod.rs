@@ -15,7 +15,8 @@ use crate::domain::catalog::{CompiledOperation, Dag, PushTrigger, ResolvedWorkfl
 use crate::domain::compile::checks::{self, glob};
 use crate::domain::compile::codes;
 use crate::domain::compile::digest::Canonical;
-use crate::domain::compile::inputs::{Bound, bind, check_declarations};
+use crate::domain::compile::inputs::{Bound, Scope, bind, check_declarations};
+use crate::domain::compile::library::{ComponentName, Components, Library, component_name};
 use crate::domain::compile::load::{Loaded, Room, Source};
 use crate::domain::compile::policy::{Policy, Written};
 use crate::domain::compile::schema::Shape;
@@ -30,6 +31,7 @@ use crate::domain::spec::{Fires, Kind, Schedule, TriggerSpec, Workflow};
 use crate::domain::time::Span;
 pub(in crate::domain::compile) use follow::reference_problems;
 use merged::Merged;
+pub(in crate::domain::compile) use merged::{merged_over, patch_with};
 
 /// Fields that only people read, that say when to start, or that have been worked in already: no part of the meaning.
 const MEANINGLESS: [&str; 10] =
@@ -40,19 +42,13 @@ const LATER: [&str; 6] = ["matrix", "joins", "events", "hooks", "build", "condit
 /// Those of them that can be, for an operation of a graph.
 const IN_GRAPH: [&str; 2] = ["events", "conditions"];
 
-/// A component's project (`None`: the organization) and name.
-type ComponentName = (Option<String>, String);
-/// The components that can be named; `None` for one with errors.
-type Components<'d> = BTreeMap<ComponentName, Option<Source<'d>>>;
-
 /// What workflows are resolved against.
 pub(in crate::domain::compile) struct Context<'d> {
-    pub files: &'d BTreeMap<String, Arc<Loaded>>,
     pub written: &'d Written<'d>,
     pub policy: &'d Policy,
     pub tree: &'d [TreePath],
-    /// The components that can be named.
-    pub components: Components<'d>,
+    /// What references mean.
+    pub library: Library<'d>,
 }
 
 /// Finds the components that can be named, and checks each once.
@@ -71,7 +67,7 @@ pub(in crate::domain::compile) fn components<'d>(
             let sound = spec.sound && own.errors() == 0;
             problems.extend(own);
             if loaded.folder.room == Room::Components {
-                let name = name_of(&spec.document.value).unwrap_or(stem(path)).to_owned();
+                let name = component_name(path, name_of(&spec.document.value));
                 found.entry((loaded.folder.project.clone(), name)).or_default().push((sound, source));
             }
         }
@@ -137,12 +133,12 @@ impl<'d> Resolving<'_, 'd> {
         let mut merged = if draft.bare {
             self.bare(&draft.source, draft.path)?
         } else {
-            self.operation(draft.source.at("/operation"), draft.path)?
+            self.operation(draft.source.at("/operation"), draft.path, true)?
         };
         let before = self.problems.errors();
         self.reference_rule(&merged);
         sections::check(&merged.operation, &merged.at, &mut self.problems);
-        let bound = bind(&merged.operation, &merged.at, merged.component, &mut self.problems);
+        let bound = bind(&merged.operation, &merged.at, merged.component, &Scope::Alone, &mut self.problems);
         sections::check_params(&merged.operation, merged.component, &merged.at, &mut self.problems);
         let run = self.patched_run(&mut merged);
         let queue = self.queue(draft, &merged);

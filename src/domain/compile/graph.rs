@@ -1,0 +1,343 @@
+//! Graphs of operations: every reference means something, no operation waits for itself, params fit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::codes;
+use super::document::escape_token;
+use super::inputs::{Scope, bind, check_declarations, declared, text_of};
+use super::library::{Library, Target};
+use super::load::Source;
+use super::sections;
+use super::text::shown;
+use crate::domain::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
+
+/// Deepest nesting of graphs that is looked into; a deeper one is a mistake or an attack.
+const MAX_NESTING: usize = 16;
+
+/// A graph as it is checked.
+pub(super) struct Graph<'l, 'd> {
+    /// What references mean.
+    pub library: &'l Library<'d>,
+    /// The project whose components come first.
+    pub project: Option<&'l str>,
+    /// The file that the graph stands in; relative paths start there.
+    pub path: String,
+    /// The `run` section.
+    pub run: Source<'d>,
+    /// The component whose run it is.
+    pub component: &'d Map<String, Value>,
+    /// The graphs that it stands in, outermost first: file and place.
+    pub around: Vec<(String, String)>,
+}
+
+/// An operation of a graph.
+struct Node<'d> {
+    name: &'d str,
+    at: Source<'d>,
+    map: &'d Map<String, Value>,
+    /// Its component, when that is known.
+    component: Option<Target<'d>>,
+}
+
+impl<'d> Graph<'_, 'd> {
+    /// Looks for what references mean, and no further: what can be said without values.
+    /// With `trust`, references to elsewhere are not looked for.
+    pub fn references(&self, trust: bool, problems: &mut Diagnostics) {
+        if self.run.map().and_then(|run| run.get("operations")).is_none_or(Value::is_null) {
+            problems.push(self.empty());
+        }
+        let mut found = Diagnostics::default();
+        self.nodes(&mut found);
+        let late = [codes::UNKNOWN_OPERATION, codes::SAME_OPERATION, codes::NOT_IN_GRAPH];
+        let ours = |code| !(late.contains(&code) || trust && super::alone::ELSEWHERE.contains(&code));
+        found.iter().filter(|problem| ours(problem.code)).for_each(|problem| problems.push(problem.clone()));
+    }
+
+    fn empty(&self) -> Diagnostic {
+        Diagnostic::error(codes::EMPTY_GRAPH, self.run.place("/operations"), "the graph has no operations")
+            .help("add at least one to `operations`")
+    }
+
+    /// Checks the whole graph.
+    pub fn check(&self, problems: &mut Diagnostics) {
+        let before = problems.errors();
+        let nodes = self.nodes(problems);
+        let operations = self.run.map().and_then(|run| run.get("operations"));
+        if operations.is_some_and(Value::is_string) {
+            return;
+        }
+        if nodes.is_empty() && operations.and_then(Value::as_array).is_none_or(Vec::is_empty) {
+            problems.push(self.empty());
+            return;
+        }
+        self.unnamed_and_twice(&nodes, problems);
+        self.edges(&nodes, problems);
+        if problems.errors() > before {
+            return;
+        }
+        let known = self.known(&nodes);
+        for node in &nodes {
+            let Some(target) = &node.component else { continue };
+            let Some(component) = target.source.map() else { continue };
+            bind(node.map, &node.at, component, &Scope::Graph(&known), problems);
+            sections::check_params(node.map, component, &node.at, problems);
+            self.inner(node, target, component, problems);
+        }
+    }
+
+    /// The operations, each with its component.
+    fn nodes(&self, problems: &mut Diagnostics) -> Vec<Node<'d>> {
+        let run = self.run.map();
+        let list = |key: &str| run.and_then(|run| run.get(key)).and_then(Value::as_array).map_or(0, Vec::len);
+        let mut components: BTreeMap<&str, Source<'d>> = BTreeMap::new();
+        for i in 0..list("components") {
+            let at = self.run.at(&format!("/components/{i}"));
+            let Some(map) = at.map() else { continue };
+            check_declarations(map, &at, problems);
+            let name = map.get("name").and_then(Value::as_str).unwrap_or_default();
+            if let Some(first) = components.insert(name, at.clone()) {
+                let message = format!("two components of the graph are called `{}`", shown(name));
+                let problem = Diagnostic::error(codes::SAME_OPERATION, at.place("/name"), message);
+                problems.push(problem.help("rename one of the two").see(first.place("/name"), "the first one"));
+            }
+        }
+        let mut nodes = Vec::new();
+        for i in 0..list("operations") {
+            let at = self.run.at(&format!("/operations/{i}"));
+            let Some(map) = at.map() else { continue };
+            let found = super::resolve::reference_problems(map, &at);
+            if found.errors() > 0 {
+                problems.extend(found);
+                continue;
+            }
+            sections::check(map, &at, problems);
+            let name = map.get("name").and_then(Value::as_str).unwrap_or_default();
+            let component = match map.get("dagRef").and_then(Value::as_str).filter(|_| !has_component(map)) {
+                Some(wanted) => components.get(wanted).cloned().map_or_else(
+                    || {
+                        let help = match did_you_mean(wanted, components.keys().copied()) {
+                            Some(near) => format!("did you mean `{near}`?"),
+                            None => "`dagRef` names one of `components` of the same graph".to_owned(),
+                        };
+                        let message = format!("no component of the graph is called `{}`", shown(wanted));
+                        problems.push(Diagnostic::error(codes::NOT_IN_GRAPH, at.place("/dagRef"), message).help(help));
+                        None
+                    },
+                    |source| Some(Target { path: self.path.clone(), source }),
+                ),
+                None => match self.library.follow(map, &at, &self.path, self.project) {
+                    Some(Ok(target)) => {
+                        if let Some(component) = target.source.map().filter(|_| has_component(map)) {
+                            check_declarations(component, &target.source, problems);
+                        }
+                        Some(target)
+                    }
+                    Some(Err(problem)) => {
+                        problems.push(*problem);
+                        None
+                    }
+                    None => None,
+                },
+            };
+            nodes.push(Node { name, at, map, component });
+        }
+        nodes
+    }
+
+    fn unnamed_and_twice(&self, nodes: &[Node<'d>], problems: &mut Diagnostics) {
+        let mut first: BTreeMap<&str, &Node<'d>> = BTreeMap::new();
+        for node in nodes {
+            if node.name.is_empty() {
+                let problem = Diagnostic::error(codes::MISSING_FIELD, node.at.place(""), "the field `name` is missing");
+                problems.push(problem.help("`name`: what others call this operation"));
+            } else if let Some(other) = first.insert(node.name, node) {
+                let message = format!("two operations of the graph are called `{}`", shown(node.name));
+                let problem = Diagnostic::error(codes::SAME_OPERATION, node.at.place("/name"), message);
+                problems.push(problem.help("rename one of the two").see(other.at.place("/name"), "the first one"));
+            }
+        }
+    }
+
+    /// What each operation waits for: all of it exists, and none waits for itself.
+    fn edges(&self, nodes: &[Node<'d>], problems: &mut Diagnostics) {
+        let names: BTreeSet<&str> = nodes.iter().map(|node| node.name).collect();
+        let mut upstream: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for node in nodes {
+            for (pointer, wanted) in waits_for(node.map) {
+                if names.contains(wanted) {
+                    upstream.entry(node.name).or_default().insert(wanted);
+                    continue;
+                }
+                let help = match did_you_mean(wanted, names.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "name an operation of the same graph".to_owned(),
+                };
+                let message = format!("no operation of the graph is called `{}`", shown(wanted));
+                problems.push(Diagnostic::error(codes::UNKNOWN_OPERATION, node.at.place(&pointer), message).help(help));
+            }
+        }
+        if let Some(circle) = circle(&upstream) {
+            let start = nodes.iter().find(|node| node.name == circle[0]);
+            let place = start.map_or_else(|| self.run.place("/operations"), |node| node.at.place("/name"));
+            let shown: Vec<String> = circle.iter().map(|name| format!("`{}`", shown(name))).collect();
+            let message = format!("operations wait for one another in a circle: {}", shown.join(" → "));
+            problems.push(Diagnostic::error(codes::CYCLE, place, message).help("remove one of these dependencies"));
+        }
+    }
+
+    /// What a ref in the graph may mean, by its full path: the type of the value and whether it is a list.
+    fn known(&self, nodes: &[Node<'d>]) -> BTreeMap<String, Known> {
+        let mut known = BTreeMap::new();
+        let mut add = |path: String, io_type: Option<&str>, is_list: bool| {
+            known.insert(path, Known { io_type: io_type.map(str::to_owned), is_list });
+        };
+        let globals = |prefix: &str, add: &mut dyn FnMut(String, Option<&str>, bool)| {
+            add(format!("{prefix}.globals"), Some("str"), false);
+            GLOBALS.iter().for_each(|name| add(format!("{prefix}.globals.{name}"), Some("str"), false));
+            add(format!("{prefix}.artifacts"), Some("str"), false);
+            add(format!("{prefix}.inputs"), Some("dict"), false);
+        };
+        globals("dag", &mut add);
+        for io in declared(self.component, "inputs") {
+            let name = text_of(io, "name").unwrap_or_default();
+            add(format!("dag.inputs.{name}"), text_of(io, "type"), super::inputs::is_list(io));
+        }
+        for node in nodes {
+            let prefix = format!("ops.{}", node.name);
+            globals(&prefix, &mut add);
+            add(format!("{prefix}.outputs"), Some("dict"), false);
+            add(format!("{prefix}.io"), Some("str"), false);
+            let component = node.component.as_ref().and_then(|target| target.source.map());
+            for (section, io) in ["inputs", "outputs"].iter().flat_map(|section| {
+                component.into_iter().flat_map(move |map| declared(map, section)).map(move |io| (section, io))
+            }) {
+                let name = text_of(io, "name").unwrap_or_default();
+                add(format!("{prefix}.{section}.{name}"), text_of(io, "type"), super::inputs::is_list(io));
+            }
+        }
+        known
+    }
+
+    /// A graph inside the graph. It fails only when it is compiled, so what is wrong with it is a warning here.
+    fn inner(
+        &self,
+        node: &Node<'d>,
+        target: &Target<'d>,
+        component: &'d Map<String, Value>,
+        problems: &mut Diagnostics,
+    ) {
+        let run = target.source.at("/run");
+        if run.map().and_then(|run| run.get("kind")).and_then(Value::as_str) != Some("dag") {
+            return;
+        }
+        let mut around = self.around.clone();
+        around.push((self.path.clone(), self.run.base.clone()));
+        let here = (target.path.clone(), run.base.clone());
+        if around.contains(&here) || around.len() >= MAX_NESTING {
+            let files: Vec<String> =
+                around.iter().chain([&here]).map(|(path, _)| format!("`{}`", shown(path))).collect();
+            let message = format!("this graph stands in itself: {}", files.join(" → "));
+            let problem = Diagnostic::error(codes::CYCLE, node.at.place(""), message);
+            problems.push(problem.help("let one of them hold something else"));
+            return;
+        }
+        let inner = Graph { path: target.path.clone(), run, component, around, ..*self };
+        let mut found = Diagnostics::default();
+        inner.check(&mut found);
+        for problem in found.iter() {
+            if problem.code == codes::CYCLE && problem.message.starts_with("this graph stands in itself") {
+                problems.push(problem.clone());
+            } else {
+                let message = format!("this graph cannot be compiled: {}", problem.message);
+                let warning = Diagnostic::warning(codes::INNER_GRAPH, problem.place.clone(), message);
+                problems.push(warning.help(problem.help.clone()));
+            }
+        }
+    }
+}
+
+/// What a ref means: the type of the value.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// Its type, if declared.
+    pub io_type: Option<String>,
+    /// Whether it is a list of that.
+    pub is_list: bool,
+}
+
+/// The names that may follow `globals.` in a ref.
+pub(super) const GLOBALS: [&str; 21] = [
+    "owner_name",
+    "project_name",
+    "project_unique_name",
+    "project_uuid",
+    "run_info",
+    "name",
+    "uuid",
+    "status",
+    "namespace",
+    "iteration",
+    "context_path",
+    "artifacts_path",
+    "created_at",
+    "compiled_at",
+    "schedule_at",
+    "started_at",
+    "finished_at",
+    "duration",
+    "cloning_kind",
+    "original_uuid",
+    "is_independent",
+];
+
+fn has_component(map: &Map<String, Value>) -> bool {
+    map.get("component").is_some_and(Value::is_object)
+}
+
+/// The operations that one waits for, each with where that is said.
+fn waits_for(operation: &Map<String, Value>) -> Vec<(String, &str)> {
+    let mut found = Vec::new();
+    let dependencies = operation.get("dependencies").and_then(Value::as_array);
+    for (i, name) in dependencies.into_iter().flatten().enumerate() {
+        found.extend(name.as_str().map(|name| (format!("/dependencies/{i}"), name)));
+    }
+    for (name, param) in operation.get("params").and_then(Value::as_object).into_iter().flatten() {
+        if let Some(reference) = param.get("ref").and_then(Value::as_str)
+            && let Some(wanted) = reference.strip_prefix("ops.")
+        {
+            found.push((format!("/params/{}/ref", escape_token(name)), wanted));
+        }
+    }
+    for (i, event) in operation.get("events").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        if let Some(reference) = event.get("ref").and_then(Value::as_str)
+            && let Some(wanted) = reference.strip_prefix("ops.")
+        {
+            found.push((format!("/events/{i}/ref"), wanted));
+        }
+    }
+    found
+}
+
+/// Names that wait for one another in a circle, the first again at the end.
+fn circle<'n>(upstream: &BTreeMap<&'n str, BTreeSet<&'n str>>) -> Option<Vec<&'n str>> {
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    for start in upstream.keys() {
+        // Depth first, with the way here beside what is left to look at on it.
+        let mut way: Vec<(&'n str, Vec<&'n str>)> = vec![(start, upstream[start].iter().copied().collect())];
+        while let Some((_, left)) = way.last_mut() {
+            let Some(next) = left.pop() else {
+                done.extend(way.pop().map(|(name, _)| name));
+                continue;
+            };
+            if let Some(at) = way.iter().position(|(name, _)| *name == next) {
+                return Some(way[at..].iter().map(|(name, _)| *name).chain([next]).collect());
+            }
+            if !done.contains(next) {
+                way.push((next, upstream.get(next).into_iter().flatten().copied().collect()));
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,89 @@
+//! What a schema cannot say of a run: which parts of an init exclude one another; and, as warnings, what Kubernetes would
+//! not take although the original passes it on.
+
+use serde_json::{Map, Value};
+
+use super::codes;
+use super::load::Source;
+use super::text::{alternatives, shown};
+use crate::domain::diagnostic::{Diagnostic, Diagnostics};
+
+/// What an init prepares: one of these.
+const PREPARED: [&str; 9] =
+    ["artifacts", "paths", "git", "dockerfile", "file", "tensorboard", "lineageRef", "modelRef", "artifactRef"];
+
+/// Checks the `run` of a component, and those of the components of a graph.
+pub(super) fn check(component: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
+    let Some(run) = component.get("run").and_then(Value::as_object) else { return };
+    let at = at.at("/run");
+    pod(run, &at, problems);
+    for key in ["chief", "ps", "worker", "evaluator", "master", "launcher", "head", "scheduler"] {
+        if let Some(replica) = run.get(key).and_then(Value::as_object) {
+            pod(replica, &at.at(&format!("/{key}")), problems);
+        }
+    }
+    for (name, replica) in run.get("workers").and_then(Value::as_object).into_iter().flatten() {
+        if let Value::Object(replica) = replica {
+            pod(replica, &at.at(&format!("/workers/{}", super::document::escape_token(name))), problems);
+        }
+    }
+}
+
+fn pod(pod: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
+    let list = |key: &str| pod.get(key).and_then(Value::as_array).into_iter().flatten().enumerate();
+    for (i, init) in list("init") {
+        let Value::Object(init) = init else { continue };
+        let at = at.at(&format!("/init/{i}"));
+        let set = |key: &&&str| init.get(**key).is_some_and(|value| !is_empty(value));
+        let prepared: Vec<&str> = PREPARED.iter().filter(set).copied().collect();
+        if prepared.len() > 1 {
+            let message = format!(
+                "{} in one entry, which prepares one thing",
+                alternatives(prepared.iter().copied()).replace(" or ", " and ")
+            );
+            let problem = Diagnostic::error(codes::OTHER_VALUE, at.key_place(&format!("/{}", prepared[1])), message);
+            problems.push(problem.help("make an entry of `init` for each"));
+        }
+        let git = init.get("git").and_then(Value::as_object);
+        let has = |map: &Map<String, Value>, key: &str| map.get(key).is_some_and(|value| !is_empty(value));
+        if git.is_some_and(|git| !git.is_empty() && !has(git, "url")) && !has(init, "connection") {
+            let problem = Diagnostic::error(codes::OTHER_VALUE, at.place("/git"), "nothing says which repository");
+            problems.push(problem.help("write `url`, or a `connection` beside `git`"));
+        }
+        container(init.get("container"), &at.at("/container"), problems);
+    }
+    container(pod.get("container"), &at.at("/container"), problems);
+    list("sidecars").for_each(|(i, sidecar)| container(Some(sidecar), &at.at(&format!("/sidecars/{i}")), problems));
+}
+
+/// Warns of what Kubernetes would not take.
+fn container(container: Option<&Value>, at: &Source<'_>, problems: &mut Diagnostics) {
+    let Some(container) = container.and_then(Value::as_object) else { return };
+    for (key, _) in container.get("resources").and_then(Value::as_object).into_iter().flatten() {
+        if !["requests", "limits", "claims"].contains(&key.as_str()) {
+            let pointer = format!("/resources/{}", super::document::escape_token(key));
+            let message = format!("Kubernetes knows no `{}` here, and the amount has no effect", shown(key));
+            let problem = Diagnostic::warning(codes::NOT_KUBERNETES, at.key_place(&pointer), message);
+            problems.push(
+                problem.help(format!("write it under `requests` or `limits`: `requests: {{{}: …}}`", shown(key))),
+            );
+        }
+    }
+    let env = container.get("env").filter(|env| !env.is_null());
+    let named = |one: &Value| one.get("name").is_some_and(Value::is_string) || super::value::is_template(one);
+    if env.is_some_and(|env| !env.as_array().is_some_and(|list| list.iter().all(named))) {
+        let message = "environment variables are a list of `name` and `value`";
+        let problem = Diagnostic::warning(codes::NOT_KUBERNETES, at.place("/env"), message);
+        problems.push(problem.help("write `env: [{name: LR, value: \"0.1\"}]`"));
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}

@@ -1,0 +1,66 @@
+//! Objects of Kubernetes inside polyaxonfiles: the fields that each may have. What stands in the fields is Kubernetes'
+//! own business, and passed through.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value};
+
+macro_rules! objects {
+    ($(#[doc = $doc:literal] $name:ident [$($field:literal),* $(,)?])*) => {$(
+        #[doc = $doc]
+        #[derive(Debug)]
+        pub struct $name;
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                object($doc.trim(), &[$($field),*])
+            }
+        }
+    )*};
+}
+
+/// A mapping with these fields, each of any type.
+fn object(description: &str, names: &[&str]) -> Schema {
+    let field = |name: &&str| ((*name).to_owned(), serde_json::json!({ "description": "As in Kubernetes." }));
+    let fields: Map<String, Value> = names.iter().map(field).collect();
+    json_schema!({
+        "type": ["object", "null"], "description": description, "properties": fields, "additionalProperties": false,
+    })
+}
+
+objects! {
+    /// A volume of a pod, as in Kubernetes.
+    Volume [
+        "name", "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "configMap", "csi", "downwardAPI",
+        "emptyDir", "ephemeral", "fc", "flexVolume", "flocker", "gcePersistentDisk", "gitRepo", "glusterfs", "hostPath",
+        "image", "iscsi", "nfs", "persistentVolumeClaim", "photonPersistentDisk", "portworxVolume", "projected", "quobyte",
+        "rbd", "scaleIO", "secret", "storageos", "vsphereVolume",
+    ]
+    /// Which nodes and neighbours a pod wants, as in Kubernetes.
+    Affinity ["nodeAffinity", "podAffinity", "podAntiAffinity"]
+    /// A taint of nodes that a pod tolerates, as in Kubernetes.
+    Toleration ["effect", "key", "operator", "tolerationSeconds", "value"]
+    /// An entry of /etc/hosts, as in Kubernetes.
+    HostAlias ["hostnames", "ip"]
+    /// Security settings, as in Kubernetes.
+    SecurityContext [
+        "allowPrivilegeEscalation", "appArmorProfile", "capabilities", "privileged", "procMount",
+        "readOnlyRootFilesystem", "runAsGroup", "runAsNonRoot", "runAsUser", "seLinuxOptions", "seccompProfile",
+        "windowsOptions", "fsGroup", "fsGroupChangePolicy", "supplementalGroups", "supplementalGroupsPolicy", "sysctls",
+        "seLinuxChangePolicy",
+    ]
+    /// How names are resolved in a pod, as in Kubernetes.
+    DnsConfig ["nameservers", "options", "searches"]
+    /// A command in a container, as in Kubernetes.
+    ExecAction ["command"]
+    /// A request to a container, as in Kubernetes.
+    HttpAction ["host", "httpHeaders", "path", "port", "scheme"]
+    /// What failures of pods mean, as in Kubernetes.
+    PodFailurePolicy ["rules"]
+    /// What a container asks for and may use, as in Kubernetes.
+    ResourceRequirements ["claims", "limits", "requests"]
+}

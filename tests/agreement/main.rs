@@ -1,0 +1,7 @@
+//! Agreement with Polyaxon: its verdicts and its compiled operations, on files and cases that it was run on itself.
+#![allow(clippy::unwrap_used)]
+
+mod data;
+mod rates;
+mod sections;
+mod verdicts;
