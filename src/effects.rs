@@ -329,7 +329,7 @@ impl Courier {
             name: row.name.clone(),
             uuid: row.id.to_string(),
             namespace: String::new(),
-            iteration: operation.iteration.unwrap_or(0),
+            iteration: operation.point.as_ref().map_or(0, |point| point.iteration),
             created_at: row.created_at.to_string(),
             artifacts_path: format!("{context_path}/artifacts"),
             context_path,

@@ -20,7 +20,7 @@ use crate::domain::spec::{
 use crate::domain::time::Span;
 
 mod pipeline;
-pub use pipeline::{Dag, Node, NodeEvent, ParamRef, RefFrom};
+pub use pipeline::{Dag, Node, NodeEvent, ParamRef, Point, RefFrom};
 
 /// Default of `sync.maxStarts`.
 pub const DEFAULT_MAX_STARTS: u32 = 20;
@@ -246,7 +246,10 @@ pub struct CompiledOperation {
     /// The operations of a graph, when it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dag: Option<Box<Dag>>,
-    /// Its place among the runs of a matrix.
+    /// The matrix that makes runs of it, as written; a matrix makes runs of the graph, when both are there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iteration: Option<u32>,
+    pub matrix: Option<Value>,
+    /// Which point of a matrix it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<Point>,
 }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::CompiledOperation;
 use crate::domain::ids::{QueueName, RunId};
-use crate::domain::spec::{Limit, Trigger};
+use crate::domain::spec::{EarlyStopping, Limit, Trigger};
 
 /// A graph of operations, with everything that they refer to worked in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct Dag {
     pub nodes: Vec<Node>,
     /// Most of them queued or beyond at once.
     pub concurrency: Limit,
+    /// When it ends before its last operation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub early_stopping: Vec<EarlyStopping>,
     /// What the graph itself reports when it ends, by the output of its component: taken from one of its operations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, ParamRef>,
@@ -69,6 +72,24 @@ pub struct ParamRef {
     pub path: String,
 }
 
+/// A point of a matrix: what one of its runs is given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Point {
+    /// Its number among the points, from 0.
+    pub index: u64,
+    /// `globals.iteration`: the bracket of hyperband, the round of a search that learns, else the number.
+    pub iteration: u64,
+    /// The rung of a hyperband bracket, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bracket_iteration: Option<u64>,
+    /// The params that it gives.
+    pub params: Map<String, Value>,
+    /// The point whose run it goes on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumes: Option<u64>,
+}
+
 /// Where a value is taken from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -84,11 +105,20 @@ pub enum RefFrom {
 impl CompiledOperation {
     /// Most direct children at once, when it is a pipeline.
     pub fn pipeline(&self) -> Option<Limit> {
-        self.dag.as_ref().map(|dag| dag.concurrency)
+        match &self.matrix {
+            Some(matrix) => {
+                let limit = matrix.get("concurrency").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+                Some(limit.map_or(Limit::Unlimited, Limit::At))
+            }
+            None => self.dag.as_ref().map(|dag| dag.concurrency),
+        }
     }
 
     /// What kind of run it makes, as Polyaxon labels it.
     pub fn kind(&self) -> &str {
+        if self.matrix.is_some() {
+            return "matrix";
+        }
         self.run.get("kind").and_then(Value::as_str).unwrap_or("job")
     }
 }

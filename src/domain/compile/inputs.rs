@@ -210,6 +210,9 @@ pub(super) fn bind(
             }
             _ => {}
         }
+        if waits(name) {
+            bound.late.insert(name.to_owned(), io.clone());
+        }
         if let Some(variable) = text_of(io, "toEnv") {
             bound.to_env.entry(variable.to_owned()).or_insert_with(|| name.to_owned());
         }

@@ -28,7 +28,7 @@ impl Facts {
         let time = |at: Option<crate::domain::time::Timestamp>| at.map(|at| at.to_string());
         let globals = json!({
             "name": row.name, "uuid": row.id.to_string(), "status": row.status.word(), "project_name": row.project,
-            "iteration": operation.iteration, "created_at": row.created_at.to_string(),
+            "iteration": operation.point.as_ref().map(|point| point.iteration), "created_at": row.created_at.to_string(),
             "started_at": time(row.started_at), "finished_at": time(row.finished_at),
         });
         let globals = match globals {

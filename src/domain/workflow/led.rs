@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::bind::{Facts, taken, with_refs};
+use super::bind::{Facts, set, taken, with_refs};
 use super::conductor::{Records, Unreadable};
 use super::dag::{Progress, Step};
+use super::early::Early;
 use super::render::{Globals, condition};
 use super::start::{Circumstances, of_operation};
-use crate::domain::catalog::{CompiledOperation, Dag, Node, RefFrom};
+use super::sweep::Sweep;
+use crate::domain::catalog::{CompiledOperation, Dag, Node, Point, RefFrom};
 use crate::domain::dispatch::command::{NewChild, PipelineEnd};
 use crate::domain::dispatch::event::Origin;
 use crate::domain::dispatch::history::RunRow;
@@ -18,6 +20,7 @@ use crate::domain::dispatch::observation::Cause;
 use crate::domain::dispatch::status::Status;
 use crate::domain::ids::{Digest, QueueName, RunId};
 use crate::domain::spec::Limit;
+use crate::domain::spec::matrix::Matrix;
 
 /// Children without a slot that a pipeline has at least, if it has so much work: enough that one that ends is followed
 /// at once, although making the next takes a round through the store.
@@ -30,13 +33,21 @@ const MOST_AHEAD: u32 = 1024;
 pub(super) struct Led {
     row: RunRow,
     operation: Arc<CompiledOperation>,
-    work: Progress,
+    limit: Limit,
+    work: Work,
+    early: Early,
     /// Unfinished children by place, and whether each has had a slot.
     open: BTreeMap<u32, bool>,
     /// How many of them have not.
     ahead: u32,
     /// Why it cannot go on.
     pub broken: Option<Cause>,
+}
+
+#[derive(Debug)]
+enum Work {
+    Graph(Progress),
+    Sweep(Box<Sweep>),
 }
 
 /// What a step makes.
@@ -48,6 +59,9 @@ pub(super) struct Made {
     pub open: Vec<(RunId, u32)>,
 }
 
+/// An operation that is ready to be made, or the end that it has without a start.
+type Bound = (CompiledOperation, Option<(Status, Cause)>);
+
 impl Led {
     /// A pipeline as its rows say; `None` when it does not run.
     pub fn load(pipeline: RunId, records: &dyn Records) -> Result<Option<Self>, Unreadable> {
@@ -56,72 +70,93 @@ impl Led {
             return Ok(None);
         }
         let operation = records.operation(row.spec)?;
-        let dag = graph(&operation)?;
-        let places: BTreeMap<&str, u32> = (0..).zip(&dag.nodes).map(|(i, node)| (node.name.as_str(), i)).collect();
-        let mut known = Vec::new();
-        let mut open = BTreeMap::new();
-        records.children(pipeline, &mut |child| {
-            // What is not one of its operations was not made by it (a hook).
-            let Some(place) = places.get(child.name.as_str()).copied() else { return };
-            if child.id != child_id(pipeline, &child.name) {
-                return;
+        let limit = operation.pipeline().unwrap_or_default();
+        let mut children = Children::default();
+        let (work, early) = match &operation.matrix {
+            Some(matrix) => {
+                let matrix = Matrix::read(matrix)
+                    .map_err(|faults| Unreadable::Lost(faults.into_iter().map(|f| f.message).collect()))?;
+                let sweep = Sweep::new(&matrix, pipeline).map_err(|cause| Unreadable::Lost(cause.message))?;
+                children.read(&row, records, |name| name.strip_prefix(&row.name)?.strip_prefix('-')?.parse().ok())?;
+                children.list.sort_by_key(|child| child.place);
+                (children.sweep(sweep, records)?, Early::new(matrix.early_stopping))
             }
-            let ran = child.started_at.map(|_| Status::Running);
-            known.push((place, ran.into_iter().chain([child.status]).collect()));
-            if !child.status.is_final() {
-                open.insert(place, child.attempt.0 > 0);
+            None => {
+                let dag = graph(&operation)?;
+                let places: BTreeMap<&str, u32> = (0..).zip(&dag.nodes).map(|(i, n)| (n.name.as_str(), i)).collect();
+                children.read(&row, records, |name| places.get(name).copied())?;
+                let known: Vec<_> = children.list.iter().map(|child| (child.place, child.seen())).collect();
+                (Work::Graph(Progress::new(dag, &known)), Early::new(dag.early_stopping.clone()))
             }
-        })?;
-        let work = Progress::new(dag, &known);
+        };
+        let unfinished = children.list.iter().filter(|child| !child.status.is_final());
+        let open: BTreeMap<u32, bool> = unfinished.map(|child| (child.place, child.had_slot)).collect();
         let ahead = open.values().filter(|had| !**had).count() as u32;
-        Ok(Some(Self { row, operation, work, open, ahead, broken: None }))
+        let mut led = Self { row, operation, limit, work, early, open, ahead, broken: None };
+        for child in children.list.iter().filter(|child| child.status.is_final()) {
+            led.early.ended(child.status, Some(&child.outputs), led.total());
+        }
+        Ok(Some(led))
     }
 
     /// The unfinished children.
     pub fn open(&self) -> impl Iterator<Item = (RunId, u32)> {
-        let dag = self.operation.dag.as_deref();
-        let id = move |place: &u32| dag.map(|dag| child_id(self.row.id, &dag.nodes[*place as usize].name));
-        self.open.keys().filter_map(move |place| Some((id(place)?, *place)))
+        self.open.keys().map(|place| (self.id_of(*place), *place))
     }
 
     /// A child has a new status.
-    pub fn saw(&mut self, place: u32, status: Status, _outputs: Option<&Map<String, Value>>) {
+    pub fn saw(&mut self, place: u32, status: Status, outputs: Option<&Map<String, Value>>) {
         if status.holds_slot()
             && let Some(had) = self.open.get_mut(&place)
             && !std::mem::replace(had, true)
         {
             self.ahead -= 1;
         }
-        if status.is_final() && self.open.remove(&place) == Some(false) {
-            self.ahead -= 1;
+        if status.is_final() {
+            if self.open.remove(&place) == Some(false) {
+                self.ahead -= 1;
+            }
+            self.early.ended(status, outputs, self.total());
         }
-        if let Some(dag) = self.operation.dag.as_deref() {
-            self.work.reached(dag, place, status);
-        }
+        self.reached(place, status, outputs);
     }
 
     /// Makes children while there is room for them; the flag says that there is more to make at once.
     pub fn make(&mut self, records: &dyn Records, most: usize, made: &mut Made) -> Result<bool, Unreadable> {
-        let operation = self.operation.clone();
-        let dag = graph(&operation)?;
         while made.children.len() < most {
-            let room = self.ahead < ahead(dag.concurrency);
-            let Some(step) = self.work.next(room) else { return Ok(false) };
-            let (place, ended) = match step {
-                Step::Settle(place, status, cause) => (place, Some((status, cause))),
-                Step::Make(place) => (place, None),
+            if self.early.stop().is_some() {
+                return Ok(false);
+            }
+            let free = ahead(self.limit).saturating_sub(self.ahead);
+            let operation = self.operation.clone();
+            let (place, name, queue, (bound, ended)) = match &mut self.work {
+                Work::Graph(progress) => {
+                    let dag = graph(&operation)?;
+                    let Some(step) = progress.next(free > 0) else { return Ok(false) };
+                    let (Step::Settle(place, ..) | Step::Make(place)) = step;
+                    let node = &dag.nodes[place as usize];
+                    let bound = match step {
+                        Step::Settle(_, status, cause) => (node.operation.clone(), Some((status, cause))),
+                        Step::Make(_) => self.bound(dag, node, records)?,
+                    };
+                    (place, node.name.clone(), node.queue.clone(), bound)
+                }
+                Work::Sweep(sweep) => {
+                    let Some(point) = sweep.next(free) else { return Ok(false) };
+                    let place = u32::try_from(point.index).unwrap_or(u32::MAX);
+                    (place, self.name_of(place), self.row.queue.clone(), with_point(&operation, point))
+                }
             };
-            let node = &dag.nodes[place as usize];
-            let (bound, ended) = match ended {
-                Some(ended) => (node.operation.clone(), Some(ended)),
-                None => self.bound(dag, node, records)?,
-            };
+            let id = child_id(self.row.id, &name);
             let ends_at_once = ended.as_ref().map(|(status, _)| *status);
-            self.child(&node.name, &node.queue, bound, ended, made);
+            self.child(&name, &queue, &bound, ended, made);
             match ends_at_once {
-                Some(status) => self.work.reached(dag, place, status),
+                Some(status) => {
+                    self.early.ended(status, None, self.total());
+                    self.reached(place, status, None);
+                }
                 None => {
-                    made.open.push((child_id(self.row.id, &node.name), place));
+                    made.open.push((id, place));
                     self.open.insert(place, false);
                     self.ahead += 1;
                 }
@@ -130,14 +165,19 @@ impl Led {
         Ok(true)
     }
 
-    /// How it ends, when all has ended that it makes.
+    /// How it ends, when all has ended that it makes, or when a rule says that it is enough.
     pub fn end(&self, records: &dyn Records) -> Result<Option<PipelineEnd>, Unreadable> {
-        let dag = graph(&self.operation)?;
-        let Some((mut status, mut cause)) = self.work.end(dag).filter(|_| self.open.is_empty()) else {
-            return Ok(None);
+        if let Some((status, cause)) = self.early.stop().cloned() {
+            return Ok(Some(PipelineEnd { status, cause, outputs: self.sweep_outputs(), stop_children: true }));
+        }
+        let end = match &self.work {
+            Work::Graph(progress) => progress.end(graph(&self.operation)?),
+            Work::Sweep(sweep) => sweep.end(),
         };
-        let mut outputs = Map::new();
-        if status == Status::Succeeded {
+        let Some((mut status, mut cause)) = end.filter(|_| self.open.is_empty()) else { return Ok(None) };
+        let mut outputs = self.sweep_outputs();
+        if let (Work::Graph(_), Status::Succeeded) = (&self.work, status) {
+            let dag = graph(&self.operation)?;
             for (name, reference) in &dag.outputs {
                 let value = match self.facts(dag, &reference.from, records)? {
                     Ok(facts) => taken(name, reference, &facts, None),
@@ -152,14 +192,42 @@ impl Led {
         Ok(Some(PipelineEnd { status, cause, outputs, stop_children: false }))
     }
 
+    fn sweep_outputs(&self) -> Map<String, Value> {
+        match &self.work {
+            Work::Graph(_) => Map::new(),
+            Work::Sweep(sweep) => sweep.outputs(|place| self.id_of(place)),
+        }
+    }
+
+    fn reached(&mut self, place: u32, status: Status, outputs: Option<&Map<String, Value>>) {
+        match (&mut self.work, self.operation.dag.as_deref()) {
+            (Work::Graph(progress), Some(dag)) => progress.reached(dag, place, status),
+            (Work::Sweep(sweep), _) if status.is_final() => sweep.ended(place, status, outputs),
+            _ => {}
+        }
+    }
+
+    /// How many children there will be, as far as that is known.
+    fn total(&self) -> u64 {
+        match (&self.work, self.operation.dag.as_deref()) {
+            (Work::Sweep(sweep), _) => sweep.total().unwrap_or(sweep.taken()),
+            (Work::Graph(_), dag) => dag.map_or(0, |dag| dag.nodes.len() as u64),
+        }
+    }
+
+    fn name_of(&self, place: u32) -> String {
+        match (&self.operation.matrix, self.operation.dag.as_deref()) {
+            (None, Some(dag)) => dag.nodes[place as usize].name.clone(),
+            _ => format!("{}-{place}", self.row.name),
+        }
+    }
+
+    fn id_of(&self, place: u32) -> RunId {
+        child_id(self.row.id, &self.name_of(place))
+    }
+
     /// The operation with its values, or how it ends without them.
-    #[allow(clippy::type_complexity)]
-    fn bound(
-        &self,
-        dag: &Dag,
-        node: &Node,
-        records: &dyn Records,
-    ) -> Result<(CompiledOperation, Option<(Status, Cause)>), Unreadable> {
+    fn bound(&self, dag: &Dag, node: &Node, records: &dyn Records) -> Result<Bound, Unreadable> {
         let mut not_now = None;
         let bound = with_refs(&node.operation, &mut |from| match self.facts(dag, from, records) {
             Ok(facts) => facts,
@@ -215,7 +283,7 @@ impl Led {
         &self,
         name: &str,
         queue: &QueueName,
-        operation: CompiledOperation,
+        operation: &CompiledOperation,
         ended: Option<(Status, Cause)>,
         made: &mut Made,
     ) {
@@ -229,7 +297,7 @@ impl Led {
             group: None,
             origin: Origin::Pipeline { of: self.row.id },
         };
-        let mut start = of_operation(&operation, circumstances);
+        let mut start = of_operation(operation, circumstances);
         (start.run.name, start.run.parent) = (name.to_owned(), Some(self.row.id));
         start.run.needs_approval &= ended.is_none();
         made.children.push(NewChild { run: start.run, ended });
@@ -237,9 +305,86 @@ impl Led {
     }
 }
 
+/// The children that a pipeline has made, as their rows say.
+#[derive(Default)]
+struct Children {
+    list: Vec<Child>,
+}
+
+struct Child {
+    place: u32,
+    status: Status,
+    ran: bool,
+    had_slot: bool,
+    spec: Digest,
+    outputs: Map<String, Value>,
+}
+
+impl Child {
+    /// The statuses that matter and that it is known to have been in; the last is the present one.
+    fn seen(&self) -> Vec<Status> {
+        self.ran.then_some(Status::Running).into_iter().chain([self.status]).collect()
+    }
+}
+
+impl Children {
+    fn read(
+        &mut self,
+        pipeline: &RunRow,
+        records: &dyn Records,
+        place_of: impl Fn(&str) -> Option<u32>,
+    ) -> Result<(), Unreadable> {
+        records.children(pipeline.id, &mut |row| {
+            // What is called otherwise was not made by its programme (a hook).
+            let Some(place) = place_of(&row.name).filter(|_| row.id == child_id(pipeline.id, &row.name)) else {
+                return;
+            };
+            let (ran, had_slot) = (row.started_at.is_some(), row.attempt.0 > 0);
+            self.list.push(Child { place, status: row.status, ran, had_slot, spec: row.spec, outputs: row.outputs });
+        })
+    }
+
+    fn sweep(&self, mut sweep: Sweep, records: &dyn Records) -> Result<Work, Unreadable> {
+        for child in &self.list {
+            while sweep.taken() < u64::from(child.place) {
+                sweep.gone();
+            }
+            let point = if sweep.needs_points() { records.operation(child.spec)?.point.clone() } else { None };
+            sweep.made(point);
+        }
+        for child in self.list.iter().filter(|child| child.status.is_final()) {
+            sweep.ended(child.place, child.status, Some(&child.outputs));
+        }
+        Ok(Work::Sweep(Box::new(sweep)))
+    }
+}
+
 /// The id of a child by its name within its pipeline.
-pub fn child_id(pipeline: RunId, name: &str) -> RunId {
+pub(super) fn child_id(pipeline: RunId, name: &str) -> RunId {
     RunId::derived(pipeline, name)
+}
+
+/// The operation of which a matrix makes runs, with the params of one point.
+fn with_point(matrix: &CompiledOperation, point: Point) -> Bound {
+    let mut operation = CompiledOperation { matrix: None, needs_approval: false, ..matrix.clone() };
+    let mut ended = None;
+    for (name, value) in &point.params {
+        if let Err(cause) = set(&mut operation, name, value) {
+            ended = Some((Status::Failed, cause));
+        }
+    }
+    operation.point = Some(point);
+    // What no point gives keeps what it has; what has nothing must be optional.
+    let missing = operation.late.iter().find(|(name, io)| {
+        let optional = io.get("isOptional").and_then(crate::domain::compile::flag) == Some(true);
+        !optional && !operation.inputs.contains_key(*name)
+    });
+    if let Some((name, _)) = missing {
+        let message = format!("the input `{name}` has no default, and this point does not give it");
+        ended = Some((Status::Failed, Cause::new("MissingValue", message)));
+    }
+    operation.late.clear();
+    (operation, ended)
 }
 
 fn graph(operation: &CompiledOperation) -> Result<&Dag, Unreadable> {

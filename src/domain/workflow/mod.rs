@@ -3,8 +3,10 @@
 mod bind;
 pub mod conductor;
 pub mod dag;
+mod early;
 mod led;
 pub mod matrix;
 pub mod render;
 pub mod resolved;
 pub mod start;
+mod sweep;

@@ -27,7 +27,7 @@ pub struct Globals {
     pub name: String,
     pub uuid: String,
     pub namespace: String,
-    pub iteration: u32,
+    pub iteration: u64,
     pub created_at: String,
     pub context_path: String,
     pub artifacts_path: String,

@@ -18,7 +18,7 @@ use crate::domain::compile::text::shown;
 use crate::domain::compile::value::flag;
 use crate::domain::diagnostic::{Diagnostic, Place};
 use crate::domain::ids::QueueName;
-use crate::domain::spec::{Limit, PatchStrategy, Trigger};
+use crate::domain::spec::{EarlyStopping, Limit, PatchStrategy, Trigger};
 
 /// Graphs inside graphs at most.
 const MAX_NESTED: usize = 16;
@@ -113,6 +113,7 @@ impl<'d> Resolving<'_, 'd> {
         (self.problems.errors() == before).then(|| Dag {
             nodes: nodes.into_iter().map(|found| found.node).collect(),
             concurrency: concurrency.map_or(Limit::Unlimited, Limit::At),
+            early_stopping: early_stopping(run),
             outputs,
         })
     }
@@ -341,6 +342,12 @@ impl<'d> Resolving<'_, 'd> {
         }
         outputs
     }
+}
+
+/// The rules of early stopping; what is wrong with them has been told.
+fn early_stopping(run: &Value) -> Vec<EarlyStopping> {
+    let rules = run.get("earlyStopping").and_then(Value::as_array).into_iter().flatten();
+    rules.filter_map(|rule| EarlyStopping::read(rule).ok()).collect()
 }
 
 /// What the graph says lies under what its operation says.

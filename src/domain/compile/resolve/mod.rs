@@ -27,6 +27,7 @@ use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::domain::files::TreePath;
 use crate::domain::ids::{Digest, Name, WorkflowName};
 use crate::domain::quantity::Resources;
+use crate::domain::spec::matrix::{Matrix, Search};
 use crate::domain::spec::{Fires, Kind, Schedule, TriggerSpec, Workflow};
 use crate::domain::time::Span;
 pub(in crate::domain::compile) use follow::reference_problems;
@@ -37,7 +38,7 @@ pub(in crate::domain::compile) use merged::{merged_over, patch_with};
 const MEANINGLESS: [&str; 10] =
     ["name", "description", "tags", "schedule", "inputs", "outputs", "run", "queue", "version", "kind"];
 /// Sections that are understood but cannot be run by this version.
-const LATER: [&str; 6] = ["matrix", "joins", "events", "hooks", "build", "conditions"];
+const LATER: [&str; 5] = ["joins", "events", "hooks", "build", "conditions"];
 
 /// Those of them that can be, for an operation of a graph.
 const IN_GRAPH: [&str; 2] = ["events", "conditions"];
@@ -237,6 +238,8 @@ impl<'d> Resolving<'_, 'd> {
                 format!("`{section}` is recognised but cannot run yet"),
                 source.key_place(&checks::field(section)),
             ));
+        } else if let Some(why) = merged.whole.get("matrix").filter(|matrix| !matrix.is_null()).and_then(search_later) {
+            reason = Some((why.to_owned(), merged.at.key_place("/matrix")));
         } else if !bound.refs.is_empty() && !in_graph {
             reason = Some((
                 "params from other runs are recognised but cannot run yet".to_owned(),
@@ -320,6 +323,18 @@ impl<'d> Resolving<'_, 'd> {
     }
 }
 
+/// Why a matrix cannot run here, if it cannot.
+fn search_later(matrix: &Value) -> Option<&'static str> {
+    match Matrix::read(matrix).ok().map(|matrix| matrix.search) {
+        None => Some("templates in `matrix` are recognised but cannot run yet"),
+        Some(Search::Iterative(_)) => Some("a matrix with a tuner of its own is recognised but cannot run yet"),
+        Some(_) if matrix.get("tuner").is_some_and(|tuner| !tuner.is_null()) => {
+            Some("a matrix with a tuner of its own is recognised but cannot run yet")
+        }
+        Some(_) => None,
+    }
+}
+
 /// An operation with everything merged in.
 fn compiled(
     whole: &Map<String, Value>,
@@ -347,7 +362,8 @@ fn compiled(
         refs: bound.refs,
         late: bound.late,
         dag: dag.map(Box::new),
-        iteration: None,
+        matrix: whole.get("matrix").filter(|matrix| !matrix.is_null()).cloned(),
+        point: None,
     }
 }
 
