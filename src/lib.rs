@@ -45,3 +45,4 @@ pub mod source;
 pub mod store;
 pub mod switches;
 pub mod target;
+pub mod timekeeper;

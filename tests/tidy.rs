@@ -51,13 +51,14 @@ const DOMAIN: [(&str, &[&str]); 8] = [
 ];
 
 /// Who may name whom outside, beside themselves.
-const SHELL: [(&str, &[&str]); 13] = [
+const SHELL: [(&str, &[&str]); 14] = [
     ("store", &["domain"]),
     ("source", &["domain"]),
     ("target", &["domain"]),
     ("engine", &["domain", "store"]),
     ("effects", &["domain", "store", "target", "engine"]),
     ("conductor", &["domain", "store", "engine"]),
+    ("timekeeper", CONTROL),
     // The control plane is these three together.
     ("control", CONTROL),
     ("reconciler", CONTROL),

@@ -233,7 +233,7 @@ impl Oracle {
                 self.run(*run);
                 self.runs.retain(|other| other.new.id != *run);
             }
-            Event::RunDeleted { .. } => {}
+            Event::RunDeleted { .. } | Event::SchedulesArmed { .. } | Event::ScheduleFired { .. } => {}
         }
     }
 

@@ -223,8 +223,6 @@ codes! {
 
     NOT_YET = 501 Warning "recognised, but cannot run yet": "The text is understood, but this version does not run it: the workflow is declared and starts nothing.",
         "run: {kind: tfjob}" => "run: {kind: job}";
-    NO_SCHEDULES_YET = 502 Warning "schedules do not fire yet": "The schedule is kept and shown, but this version does not start runs by the time.",
-        "schedule: {kind: cron, cron: \"0 2 * * *\"}" => "triggers: [{push: {}}]";
     BAD_PATCH = 503 Error "the patch does not fit": "With the patch merged in, `run` is not valid.",
         "runPatch: {contaner: {image: a}}" => "runPatch: {container: {image: a}}";
     OTHER_VALUE = 504 Error "a param that cannot be prepared": "`toInit` needs an input with a connection or of type git, dockerfile, file or artifacts.",

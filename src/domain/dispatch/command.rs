@@ -1,12 +1,15 @@
 //! What may be asked of the state machine, with every id it needs inside, and how it may refuse.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 
 use super::event::{NewRun, RevisionApplied};
 use super::observation::{Cause, Observation};
 use super::status::Status;
 use crate::domain::catalog::QueuePolicy;
-use crate::domain::ids::{CommitId, QueueName, RunId};
+use crate::domain::ids::{CommitId, Digest, QueueName, RunId, WorkflowName};
+use crate::domain::time::Timestamp;
 
 /// What may be asked.
 #[derive(Debug, Clone)]
@@ -26,6 +29,10 @@ pub enum Command {
     Submit(Vec<NewRun>),
     /// Take a running pipeline a step forward; nothing happens when it does not run (any more).
     Advance(Box<Advance>),
+    /// These are all the schedules that there shall be.
+    Arm(BTreeMap<WorkflowName, BTreeSet<Digest>>),
+    /// Start the run of a schedule for a time; nothing happens when it has fired for that time or a later one.
+    Fire(Box<Fire>),
     /// Stop a run.
     Stop {
         /// Which run.
@@ -67,6 +74,19 @@ pub struct Advance {
     pub children: Vec<NewChild>,
     /// How it ends.
     pub end: Option<PipelineEnd>,
+}
+
+/// A schedule that fires.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fire {
+    /// Whose schedule.
+    pub workflow: WorkflowName,
+    /// Which of them, by the digest of what it says.
+    pub schedule: Digest,
+    /// The time that it fires for.
+    pub planned: Timestamp,
+    /// The run to start.
+    pub run: NewRun,
 }
 
 /// A child of a pipeline.

@@ -9,6 +9,7 @@ use super::event::{Event, NewRun, RevisionApplied};
 use super::gates::GateOwner;
 use super::observation::{Cause, DEADLINE_EXCEEDED, LOST, Observation, Seen};
 use super::pipelines::{advance, stop};
+use super::schedules;
 use super::state::State;
 use super::status::Status;
 use super::table::{MAX_RUNS, RunIx};
@@ -53,6 +54,8 @@ pub fn decide(state: &State, now: Timestamp, command: &Command) -> Decision {
         }
         Command::Submit(runs) => submit(Draft::new(state, now), runs, None),
         Command::Advance(step) => advance(state, now, step),
+        Command::Arm(wanted) => Ok(schedules::arm(state, wanted)),
+        Command::Fire(fire) => schedules::fire(state, now, fire),
         Command::Stop { run, by } => {
             let cause = Cause::new("StoppedByUser", format!("stopped by {by}"));
             stop(state, now, *run, Status::Stopped, &cause).ok_or(Rejection::NoSuchRun(*run))

@@ -3,7 +3,7 @@
 //! An event says what was *decided*, so that replay is a fold of [`super::State::apply`]. A stored event is JSON with a
 //! version; [`decode`] brings old ones up to today's form. Change nothing here without a step there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -135,6 +135,37 @@ pub enum Event {
         /// Which run.
         run: RunId,
     },
+    /// These are now all the schedules of some workflows; those that are new count from this moment.
+    SchedulesArmed {
+        /// What each says, by its digest; none for a workflow that has no schedules any more.
+        schedules: BTreeMap<WorkflowName, BTreeSet<Digest>>,
+    },
+    /// A schedule fired; the run is created in the same transaction.
+    ScheduleFired {
+        /// Whose schedule.
+        workflow: WorkflowName,
+        /// Which of them.
+        schedule: Digest,
+        /// The time that it fired for.
+        planned: Timestamp,
+        /// The run.
+        run: RunId,
+    },
+}
+
+/// What a schedule has done since it was armed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Armed {
+    /// When it was armed: it invents nothing before.
+    pub since: Timestamp,
+    /// The last time that it fired for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+    /// How often it has fired.
+    pub fires: u64,
+    /// The run that it started last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
 }
 
 /// A commit became what is applied: only what changed, and the cursors that moved with it.
@@ -289,6 +320,11 @@ pub enum Origin {
     Pipeline {
         /// Which run.
         of: RunId,
+    },
+    /// The time.
+    Schedule {
+        /// The time that it was planned for.
+        at: Timestamp,
     },
     /// A copy of another run.
     Copy {

@@ -187,7 +187,11 @@ impl RunPatch {
 pub fn project(at: Timestamp, seq: Seq, event: &Event, out: &mut Vec<RowOp>) {
     let mut steps = Steps { seq, out };
     match event {
-        Event::QueueChanged { .. } | Event::QueueGone { .. } | Event::AgentGone { .. } => {}
+        Event::QueueChanged { .. }
+        | Event::QueueGone { .. }
+        | Event::AgentGone { .. }
+        | Event::SchedulesArmed { .. }
+        | Event::ScheduleFired { .. } => {}
         Event::RevisionApplied(revision) => {
             if !revision.renamed.is_empty() {
                 out.push(RowOp::Rename(revision.renamed.clone()));

@@ -22,6 +22,7 @@ mod pipelines;
 mod places;
 mod queues;
 mod recent;
+mod schedules;
 mod shapes;
 pub mod snapshot;
 mod state;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Cursor, OrganizationLimits};
+use super::event::{Armed, Cursor, OrganizationLimits};
 use super::gates::GateOwner;
 use super::observation::Cause;
 use super::patience::Patience;
@@ -12,7 +12,7 @@ use super::state::{Applied, Draining, State};
 use super::status::Status;
 use super::table::{Pipeline, Run, RunIx};
 use crate::domain::catalog::{AgentPolicy, ProjectPolicy, QueuePolicy};
-use crate::domain::ids::{AgentName, ProjectName, QueueName, RunId, WorkflowName};
+use crate::domain::ids::{AgentName, Digest, ProjectName, QueueName, RunId, WorkflowName};
 use crate::domain::quantity::Resources;
 use crate::domain::spec::{Limit, Priority};
 use crate::domain::time::Timestamp;
@@ -37,6 +37,8 @@ pub struct Snapshot {
     gates: Vec<GateSnapshot>,
     runs: Vec<RunSnapshot>,
     recent: Vec<RunId>,
+    /// Schedules and what each has done, as a list because a digest is no key of JSON.
+    armed: Vec<(WorkflowName, Digest, Armed)>,
     /// How pipelines that are stopping will end.
     ending: BTreeMap<RunId, (Status, Cause)>,
 }
@@ -174,6 +176,11 @@ pub fn take(state: &State) -> Snapshot {
             .collect(),
         recent: state.recent.iter().collect(),
         ending: state.ending.clone(),
+        armed: state
+            .armed
+            .iter()
+            .flat_map(|(name, all)| all.iter().map(|(of, armed)| (name.clone(), *of, armed.clone())))
+            .collect(),
     }
 }
 
@@ -196,6 +203,9 @@ pub fn restore(snapshot: Snapshot) -> State {
     state.queues.served = snapshot.served;
     restore_turns(&mut state, snapshot.agents, snapshot.queues);
     state.overrides = snapshot.overrides;
+    for (name, of, armed) in snapshot.armed {
+        state.armed.entry(name).or_default().insert(of, armed);
+    }
     for (run, how) in snapshot.ending {
         state.ending.insert(run, how);
         state.runs.find(run).into_iter().for_each(|ix| state.note_emptied(ix));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::event::{Cursor, Event, NewRun, OrganizationLimits, RevisionApplied};
+use super::event::{Armed, Cursor, Event, NewRun, OrganizationLimits, RevisionApplied};
 use super::gates::{GateOwner, Gates};
 use super::observation::Cause;
 use super::queues::Queues;
@@ -39,6 +39,8 @@ pub struct State {
     /// Runs for whose attempt something is owed to their agent.
     pub(super) owed: BTreeSet<(Ix, RunId)>,
     pub(super) recent: Recent,
+    /// The schedules of workflows, by the digest of what each says, with what each has done.
+    pub(super) armed: BTreeMap<WorkflowName, BTreeMap<Digest, Armed>>,
     /// How pipelines that are stopping will end.
     pub(super) ending: BTreeMap<RunId, (Status, Cause)>,
     /// Those of them that have nothing unfinished below them any more.
@@ -127,6 +129,10 @@ impl State {
             }),
             Event::RunFinished { run, .. } => self.with(*run, Self::finish),
             Event::RunDeleted { .. } => {}
+            Event::SchedulesArmed { schedules } => self.apply_armed(at, schedules),
+            Event::ScheduleFired { workflow, schedule, planned, run } => {
+                self.apply_fired(workflow, *schedule, *planned, *run);
+            }
         }
     }
 

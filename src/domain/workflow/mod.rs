@@ -3,7 +3,9 @@
 mod bind;
 pub mod conductor;
 pub mod dag;
+
 mod early;
+pub mod firing;
 mod led;
 pub mod matrix;
 pub mod render;

@@ -261,20 +261,17 @@ impl<'d> Resolving<'_, 'd> {
         let template =
             merged.whole.get("template").or(merged.operation.get("template")).or(merged.component.get("template"));
         let is_form = template.and_then(|template| template.get("enabled")).and_then(flag) == Some(true);
-        let document = draft.source.document;
         let mut push = (!is_form).then(|| PushTrigger { paths: Vec::new(), fires: Fires::OnChange });
         let mut schedules = Vec::new();
         if let Some(triggers) = workflow.and_then(|workflow| workflow.triggers.as_ref()) {
             push = None;
-            for (i, trigger) in triggers.iter().enumerate() {
+            for trigger in triggers {
                 match trigger {
                     TriggerSpec::Push(written) => {
                         let entry = push.get_or_insert(PushTrigger { paths: Vec::new(), fires: written.fires });
                         entry.paths.extend(written.paths.iter().cloned());
                     }
                     TriggerSpec::Schedule(schedule) => {
-                        let pointer = format!("/triggers/{i}/schedule");
-                        self.no_schedules_yet(document.key_place(&pointer));
                         schedules.push(schedule.clone());
                     }
                     TriggerSpec::Dispatch(_) => {}
@@ -282,17 +279,10 @@ impl<'d> Resolving<'_, 'd> {
             }
         }
         if let Some(schedule) = merged.operation.get("schedule").filter(|schedule| !schedule.is_null()) {
-            let place = merged.at.key_place("/schedule");
             // What is wrong with it has been told; a template is filled in too late to start anything.
             schedules.extend(Schedule::read(schedule));
-            self.no_schedules_yet(place);
         }
         (push, schedules)
-    }
-
-    fn no_schedules_yet(&mut self, place: Place) {
-        let problem = Diagnostic::warning(codes::NO_SCHEDULES_YET, place, "schedules are kept, but do not fire yet");
-        self.problems.push(problem);
     }
 
     /// The digest of the files that the push trigger watches.
