@@ -3,7 +3,7 @@
 //! Nothing in here decides: it fetches what a decision needs, asks the engine, and shows what came of it.
 
 use std::path::PathBuf;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ use crate::reconciler::{
 use crate::source::{Mirror, SourceError, SourceSpec, Watch, Watcher};
 use crate::store::{SqliteStore, StoreError};
 use crate::switches::Switches;
+use crate::timekeeper::Timekeeper;
 
 /// How often a source is looked at without a hint.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(60);
@@ -203,6 +204,7 @@ struct Inner {
     engine: Engine,
     effects: Effects,
     conducting: Conducting,
+    timing: Sender<()>,
     shared: Arc<Shared>,
     nudges: Nudges,
     watcher: Arc<Watcher>,
@@ -260,14 +262,16 @@ impl ControlPlane {
         };
         let watching = watcher.clone();
         let git = std::thread::spawn(move || reconciler.run(&receive, &watching));
-        let threads = Mutex::new(vec![git, conductor, courier, engine_thread]);
+        let (timing, timekeeper) = Timekeeper::start(engine.clone(), shared.clone());
+        let threads = Mutex::new(vec![timekeeper, git, conductor, courier, engine_thread]);
         let cache = Mutex::default();
-        Ok(Self(Arc::new(Inner { engine, effects, conducting, shared, nudges, watcher, cache, threads })))
+        Ok(Self(Arc::new(Inner { engine, effects, conducting, timing, shared, nudges, watcher, cache, threads })))
     }
 
     /// Ends the threads, in the order in which they need one another; what runs on agents goes on.
     pub fn stop(&self) {
         let _ = self.0.nudges.send(Nudge::Stop);
+        let _ = self.0.timing.send(());
         self.0.conducting.stop();
         self.0.effects.stop();
         self.0.engine.stop();

@@ -91,7 +91,9 @@ impl Timekeeper {
             }
         }
         // What is not sound and has no last good definition is not gone: it keeps what it has done.
-        for name in applied.catalog.unsound.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect::<Vec<_>>() {
+        for name in
+            applied.catalog.unsound.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect::<Vec<_>>()
+        {
             let known = self.engine.read(|state| state.armed_of(&name).map(|(of, _)| of).collect::<BTreeSet<_>>());
             if !known.is_empty() {
                 wanted.insert(name, known);

@@ -10,6 +10,7 @@ pub mod live;
 mod local;
 mod lone;
 mod ops;
+mod pipeline;
 mod projects;
 mod queues;
 mod run;

@@ -6,11 +6,11 @@ use clap::{Args, Subcommand};
 
 use super::client::{Client, encode, event_data, nothing, query};
 use super::show::{self, Column, Output, OutputArgs, age, note, or_dash, out, short, telling_length, took};
-use super::{Exit, Result, watch};
+use super::{Exit, Result, pipeline, watch};
 use crate::domain::dispatch::history::{DEFAULT_PAGE, MAX_PAGE};
 use crate::engine::wall_clock;
 use crate::reconciler::new_run_id;
-use crate::server::views::{AgainBody, DoneView, ExplainView, RunView};
+use crate::server::views::{AgainBody, DoneView, ExplainView, PipelineView, RunView};
 
 /// What to do with runs.
 #[derive(Debug, Subcommand)]
@@ -120,7 +120,7 @@ pub struct AgainArgs {
 pub fn run(verb: Ops, client: &Client) -> Result {
     match verb {
         Ops::Ls(args) => list(&args, client)?,
-        Ops::Get { run, output } => show_run(output.output, &client.get(&path(&run))?)?,
+        Ops::Get { run, output } => get(&run, output.output, client)?,
         Ops::Statuses { run: Some(run), watch } => {
             let run = watch::timeline(client, &run, watch)?;
             return Ok(if watch { outcome(&run) } else { Exit::Fine });
@@ -154,6 +154,32 @@ pub fn run(verb: Ops, client: &Client) -> Result {
 pub fn outcome(run: &RunView) -> Exit {
     if run.status == "succeeded" { Exit::Fine } else { Exit::Changes }
 }
+
+/// A run with what it has made, when it is a pipeline.
+#[derive(serde::Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    run: RunView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pipeline: Option<PipelineView>,
+}
+
+fn get(run: &str, output: Output, client: &Client) -> Result<()> {
+    let view: RunView = client.get(&path(run))?;
+    if !PIPELINES.contains(&view.kind.as_str()) {
+        return show_run(output, &view);
+    }
+    let pipeline: PipelineView = client.get(&format!("{}/pipeline", path(&view.uuid)))?;
+    if output == Output::Table {
+        show_run(output, &view)?;
+        return out(&format!("\n{}", pipeline::drawn(&pipeline)));
+    }
+    let (uuid, whole) = (view.uuid.clone(), Whole { run: view, pipeline: Some(pipeline) });
+    show::one(output, &whole, &uuid, &[])
+}
+
+/// Kinds of runs that make others.
+const PIPELINES: [&str; 2] = ["dag", "matrix"];
 
 /// Shows one run.
 pub fn show_run(output: Output, run: &RunView) -> Result<()> {

@@ -9,6 +9,7 @@ mod extract;
 mod logs;
 mod metrics;
 mod openapi;
+mod pipelines;
 mod policy;
 mod routes;
 mod runs;

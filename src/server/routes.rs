@@ -6,7 +6,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::views::*;
-use super::{Api, logs, metrics, openapi, policy, runs, sync, watch, workflows};
+use super::{Api, logs, metrics, openapi, pipelines, policy, runs, sync, watch, workflows};
 
 /// Makes the schema of a type.
 pub(super) type Make = fn(&mut SchemaGenerator) -> Schema;
@@ -104,6 +104,8 @@ pub fn routes() -> Vec<Route> {
             .json::<DoneView>(),
         get("/api/v1/runs/{uuid}/conditions", "listConditions", "The timeline of a run, oldest first.", runs::conditions)
             .json::<Vec<ConditionView>>(),
+        get("/api/v1/runs/{uuid}/pipeline", "getPipeline", "What a pipeline has made and will make.", pipelines::get)
+            .json::<PipelineView>(),
         get("/api/v1/runs/{uuid}/explain", "explainRun", "Why a run is not running now.", runs::explain)
             .json::<ExplainView>(),
         get(

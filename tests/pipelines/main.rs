@@ -6,6 +6,7 @@ mod dags;
 #[path = "../path/site.rs"]
 #[allow(dead_code)] // the room of another test, of which this one needs a part
 mod site;
+mod schedules;
 mod sweeps;
 
 use site::{Server, Site};

@@ -16,11 +16,13 @@ macro_rules! view {
     };
 }
 
+mod pipelines;
 mod plan;
 mod policy;
 mod runs;
 mod sync;
 
+pub use pipelines::*;
 pub use plan::*;
 pub use policy::*;
 pub use runs::*;

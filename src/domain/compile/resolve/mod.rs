@@ -144,7 +144,7 @@ impl<'d> Resolving<'_, 'd> {
         let run = self.patched_run(&mut merged);
         let queue = self.queue(draft, &merged);
         let unrunnable = self.unrunnable(&merged, &bound, &run, false);
-        let (push, schedules) = self.triggers(draft, workflow.as_ref(), &merged);
+        let (push, schedules) = self.triggers(workflow.as_ref(), &merged);
         let inputs_digest = self.inputs_digest(draft, push.as_ref());
         let request = self.request(&merged, &run);
         let (Some(queue), Some(request), true) = (queue, request, self.problems.errors() == before) else {
@@ -254,7 +254,6 @@ impl<'d> Resolving<'_, 'd> {
 
     fn triggers(
         &mut self,
-        draft: &Draft<'d>,
         workflow: Option<&Workflow>,
         merged: &Merged<'d>,
     ) -> (Option<PushTrigger>, Vec<Schedule>) {
