@@ -563,8 +563,8 @@ fn an_event_of_a_newer_release_stops_with_a_sentence() {
         let mut seen = 0;
         let error = writer.store.replay(Seq(0), &mut |_, _, _| seen += 1).unwrap_err();
         assert_eq!(seen, 1);
-        let expected = "event 2 of the log cannot be read: event version 2 is newer than this release, which reads up to \
-                        1: use the release that wrote it";
+        let expected = "event 2 of the log cannot be read: event version 3 is newer than this release, which reads up to \
+                        2: use the release that wrote it";
         assert_eq!(sentence(error), expected);
         assert!(writer.history().events(Seq(0), 10).is_err());
         assert_eq!(writer.replayed(Seq(2)).len(), 1);

@@ -81,6 +81,7 @@ const CONTROL: &[&str] = &[
     "engine",
     "effects",
     "conductor",
+    "timekeeper",
     "control",
     "reconciler",
     "revision",

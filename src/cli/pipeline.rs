@@ -76,7 +76,8 @@ fn graph(operations: &[OperationView]) -> String {
                 _ => "├",
             };
             let number = if i == 0 { (n + 1).to_string() } else { String::new() };
-            let after = if one.after.is_empty() { String::new() } else { format!("← {}", plain(&one.after.join(", "))) };
+            let after =
+                if one.after.is_empty() { String::new() } else { format!("← {}", plain(&one.after.join(", "))) };
             let time = if one.started_at.is_some() {
                 took(one.started_at.as_deref(), one.finished_at.as_deref())
             } else {
@@ -120,9 +121,8 @@ fn trials(view: &PipelineView) -> String {
     for trial in &view.best {
         table.push(line(trial, view.metric.is_some(), &names));
     }
-    let widths: Vec<usize> = (0..table[0].len())
-        .map(|i| table.iter().map(|row| row[i].chars().count()).max().unwrap_or(0))
-        .collect();
+    let widths: Vec<usize> =
+        (0..table[0].len()).map(|i| table.iter().map(|row| row[i].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for row in &table {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
@@ -181,7 +181,13 @@ mod tests {
             metric: None,
             best: Vec::new(),
         };
-        insta::assert_snapshot!(drawn(&view), @"");
+        insta::assert_snapshot!(drawn(&view), @r"
+        ███████░░░░░░░░░░░░░░░░░░░░░░░  1/4  2 running, 1 succeeded, 1 waiting, about 12 s left
+           1 ─ ✔ fetch    succeeded
+           2 ┬ ● train-a  running                  ← fetch
+             └ ● train-b  running                  ← fetch
+           3 ─ ○ report   waiting                  ← train-a, train-b
+        ");
         view.operations = (0..10_000).map(|i| one(&format!("n{i}"), "waiting", i / 10, &[])).collect();
         assert_eq!(drawn(&view).lines().count(), LINES + 2, "a line for progress, one for what is left out");
         view.operations.clear();
@@ -193,6 +199,11 @@ mod tests {
             value: Some(0.125),
             params: serde_json::Map::from_iter([("lr".to_owned(), 0.1.into()), ("act".to_owned(), "relu".into())]),
         }];
-        insta::assert_snapshot!(drawn(&view), @"");
+        let text = drawn(&view);
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            ["RUN           NAME     STATUS     LOSS   lr   act", "222222222222  sweep-3  succeeded  0.125  0.1  relu"]
+        );
     }
 }

@@ -154,6 +154,11 @@ pub(super) async fn approve(
 }
 
 pub(super) async fn delete(State(api): State<Api>, OneRun(run): OneRun) -> Result<Json<DoneView>, ApiError> {
+    // What a pipeline has come to is read off its rows.
+    if let Some(parent) = run.parent.filter(|parent| api.control.engine().read(|state| state.run(*parent).is_some())) {
+        let message = format!("pipeline {parent} has not ended, and goes on from what this run came to");
+        return Err(ApiError::conflict(message).help("delete it when the pipeline has ended"));
+    }
     api.ask(Command::Delete { run: run.id }).await
 }
 

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod oracle;
+mod pipelines;
 mod reservations;
 mod scenarios;
 mod simulation;

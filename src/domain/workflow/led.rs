@@ -76,7 +76,7 @@ impl Led {
             Some(matrix) => {
                 let matrix = Matrix::read(matrix)
                     .map_err(|faults| Unreadable::Lost(faults.into_iter().map(|f| f.message).collect()))?;
-                let sweep = Sweep::new(&matrix, pipeline).map_err(|cause| Unreadable::Lost(cause.message))?;
+                let sweep = Sweep::new(&matrix, pipeline);
                 children.read(&row, records, |name| name.strip_prefix(&row.name)?.strip_prefix('-')?.parse().ok())?;
                 children.list.sort_by_key(|child| child.place);
                 (children.sweep(sweep, records)?, Early::new(matrix.early_stopping))

@@ -3,7 +3,6 @@
 mod bind;
 pub mod conductor;
 pub mod dag;
-
 mod early;
 pub mod firing;
 mod led;

@@ -37,14 +37,12 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    /// A search of a run, from its beginning; the cause says why it cannot be made.
-    pub fn new(matrix: &Matrix, run: RunId) -> Result<Self, Cause> {
+    /// A search of a run, from its beginning.
+    pub fn new(matrix: &Matrix, run: RunId) -> Self {
         // A search without a seed of its own has that of its run: another run draws otherwise, the same one never.
         let seed = (run.0.as_u128() >> 64) as u64;
-        let tuner = Tuner::new(&matrix.search, seed, matrix.concurrency);
-        let tuner = tuner.ok_or_else(|| Cause::new("UnsupportedKind", "this kind of matrix cannot be run yet"))?;
-        Ok(Self {
-            tuner,
+        Self {
+            tuner: Tuner::new(&matrix.search, seed, matrix.concurrency),
             metric: metric(&matrix.search).cloned(),
             taken: 0,
             trials: Vec::new(),
@@ -56,7 +54,7 @@ impl Sweep {
             stopped: 0,
             ended: 0,
             best: None,
-        })
+        }
     }
 
     /// Whether it wants to know the params of the runs that there have been.

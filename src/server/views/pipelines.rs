@@ -91,7 +91,7 @@ impl PipelineView {
         children.iter().for_each(|child| *counts.entry(child.status.to_string()).or_default() += 1);
         let matrix = operation.matrix.as_ref().and_then(|matrix| Matrix::read(matrix).ok());
         let total = match (&matrix, &operation.dag) {
-            (Some(matrix), _) => Tuner::new(&matrix.search, 0, matrix.concurrency).and_then(|tuner| tuner.total()),
+            (Some(matrix), _) => Tuner::new(&matrix.search, 0, matrix.concurrency).total(),
             (None, dag) => dag.as_ref().map(|dag| dag.nodes.len() as u64),
         };
         let waiting = total.unwrap_or(0).saturating_sub(children.len() as u64);

@@ -252,11 +252,7 @@ impl<'d> Resolving<'_, 'd> {
         Some(reason)
     }
 
-    fn triggers(
-        &mut self,
-        workflow: Option<&Workflow>,
-        merged: &Merged<'d>,
-    ) -> (Option<PushTrigger>, Vec<Schedule>) {
+    fn triggers(&mut self, workflow: Option<&Workflow>, merged: &Merged<'d>) -> (Option<PushTrigger>, Vec<Schedule>) {
         let template =
             merged.whole.get("template").or(merged.operation.get("template")).or(merged.component.get("template"));
         let is_form = template.and_then(|template| template.get("enabled")).and_then(flag) == Some(true);
