@@ -58,18 +58,33 @@ fn main() {
         cases.extend(DEFAULT.map(|(queued, queues, dims, shapes, binds)| Case { queued, queues, dims, shapes, binds }));
         (durable, start) = (true, false);
     }
-    if !cases.is_empty() {
+    if !cases.is_empty() && std::env::var_os(HEADLESS).is_none() {
         println!(
             "  queued queues dims shapes     binds | decisions /CPU s      p50     p99   p99.9 us | B/run | floor /CPU s"
         );
     }
-    cases.into_iter().for_each(measure);
+    match cases.as_slice() {
+        [case] => measure(*case),
+        // Each in a process of its own, so that the memory of one is not that of another.
+        _ => cases.iter().for_each(alone),
+    }
     if durable {
         measure_durable();
     }
     if start {
         measure_start(1_000_000);
     }
+}
+
+/// Set for a process that measures one case for another.
+const HEADLESS: &str = "TIDEGATE_BENCH_HEADLESS";
+
+fn alone(case: &Case) {
+    let Case { queued, queues, dims, shapes, binds } = case;
+    let word = format!("{queued}/{queues}/{dims}/{shapes}/{binds}");
+    let own = std::env::current_exe().expect("the bench itself");
+    let ended = std::process::Command::new(own).arg(&word).env(HEADLESS, "1").status().expect("it starts again");
+    assert!(ended.success(), "{word}: {ended}");
 }
 
 #[derive(Debug, Clone, Copy)]

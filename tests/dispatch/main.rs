@@ -5,6 +5,9 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used)]
 
+mod bugs_double;
+mod bugs_limits;
+mod bugs_stuck;
 mod oracle;
 mod pipelines;
 mod reservations;

@@ -20,6 +20,8 @@ pub struct World {
     /// The runs in the order in which they got their slots.
     pub started: Vec<RunId>,
     pub now: Timestamp,
+    /// Events of its history.
+    pub events: usize,
     ids: u128,
 }
 
@@ -75,7 +77,7 @@ pub fn json(state: &State) -> String {
 impl World {
     pub fn new() -> Self {
         let (state, oracle, now) = (State::default(), Oracle::default(), Timestamp(1_000_000));
-        Self { state, oracle, log: Vec::new(), started: Vec::new(), now, ids: 0 }
+        Self { state, oracle, log: Vec::new(), started: Vec::new(), now, events: 0, ids: 0 }
     }
 
     /// A command, then a pass.
@@ -125,6 +127,7 @@ impl World {
             self.started.push(*run);
         }
         self.log.push((self.now, event));
+        self.events += 1;
     }
 
     /// Forgets everything but the log and the snapshot, which must come to the same.

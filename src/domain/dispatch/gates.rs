@@ -134,17 +134,21 @@ impl Gates {
 
     /// A run that does not wait here (any more) counts in the gates that it passes.
     pub fn enter(&mut self, runs: &Table, ix: Ix, pipeline: bool) {
-        for gate in self.chain(ix, pipeline) {
+        let mut next = Some(ix);
+        while let Some(gate) = next {
             self.gates[gate].inflight += 1;
             self.refresh(runs, gate);
+            next = self.gates[gate].parent.filter(|_| !pipeline);
         }
     }
 
     /// A run that had passed has ended.
     pub fn exit(&mut self, runs: &Table, ix: Ix, pipeline: bool) {
-        for gate in self.chain(ix, pipeline) {
+        let mut next = Some(ix);
+        while let Some(gate) = next {
             self.gates[gate].inflight -= 1;
             self.refresh(runs, gate);
+            next = self.gates[gate].parent.filter(|_| !pipeline);
         }
     }
 

@@ -2,17 +2,22 @@
 //!
 //! Older ids are found in the history by whoever submits; this window covers what is still under way.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use crate::domain::ids::RunId;
 
 /// How many are remembered: minutes of work at thousands of runs a second, for 5 MB.
 pub(super) const RECENT_RUNS: usize = 100_000;
 
+/// Only asked and never iterated, so that its order cannot reach a decision.
+#[expect(clippy::disallowed_types, reason = "never iterated; the queue beside it is, in order")]
+type Ids = std::collections::HashSet<RunId, BuildHasherDefault<DefaultHasher>>;
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recent {
     order: VecDeque<RunId>,
-    ids: BTreeSet<RunId>,
+    ids: Ids,
 }
 
 impl Recent {

@@ -190,10 +190,11 @@ impl Bound {
     }
 }
 
-/// What a set of lines asks for at least, and of which classes their requests are.
+/// What a set of lines asks for at least and at most, and of which classes their requests are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Need {
     least: [u64; BOUNDED],
+    most: [u64; BOUNDED],
     pub classes: Classes,
 }
 
@@ -203,7 +204,15 @@ impl Need {
         for (dim, amount) in request.0.iter().filter(|(dim, _)| (*dim as usize) < BOUNDED) {
             least[*dim as usize] = *amount;
         }
-        Self { least, classes }
+        // Who asks for a resource that is not looked at here never fits for certain.
+        let unseen = request.0.iter().any(|(dim, _)| (*dim as usize) >= BOUNDED);
+        let most = if unseen { [u64::MAX; BOUNDED] } else { least };
+        Self { least, most, classes }
+    }
+
+    /// Whether all of it fits: never wrong when it says yes.
+    fn all_fit(&self, bound: &Bound) -> bool {
+        self.most != [u64::MAX; BOUNDED] && self.most.iter().zip(&bound.0).all(|(most, left)| most <= left)
     }
 
     /// Whether something of it may fit: never wrong when it says no.
@@ -215,6 +224,7 @@ impl Need {
 impl Sum for Need {
     fn join(&mut self, other: &Self) {
         self.least = std::array::from_fn(|dim| self.least[dim].min(other.least[dim]));
+        self.most = std::array::from_fn(|dim| self.most[dim].max(other.most[dim]));
         self.classes.join(&other.classes);
     }
 }
@@ -299,16 +309,25 @@ impl Menu {
     }
 }
 
-/// The classes of the items that do, without looking at parts that can add nothing.
+/// The classes of the items that do: parts that fit as a whole are taken as a whole, and those that can add nothing are
+/// not looked at.
 pub(super) fn collect<K: Ord>(tree: &Tree<K, Need>, bound: &Bound, does: impl Fn(Ix) -> bool) -> Classes {
     let found = std::cell::Cell::new(Classes::default());
-    let mut may = |need: &Need| need.may_fit(bound) && !found.get().covers(need.classes);
-    // What is taken note of is not taken, so that the search goes on.
+    let add = |classes| {
+        let mut more = found.get();
+        more.add(classes);
+        found.set(more);
+    };
+    let mut may = |need: &Need| {
+        let whole = need.all_fit(bound);
+        if whole {
+            add(need.classes);
+        }
+        !whole && need.may_fit(bound) && !found.get().covers(need.classes)
+    };
     tree.each(&mut may, &mut |item, need: &Need| {
         if does(item) {
-            let mut more = found.get();
-            more.add(need.classes);
-            found.set(more);
+            add(need.classes);
         }
     });
     found.get()
