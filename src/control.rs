@@ -19,7 +19,7 @@ use crate::domain::dispatch::command::{Command, Outcome, Rejection};
 use crate::domain::dispatch::event::{NewRun, Origin};
 use crate::domain::dispatch::history::RunRow;
 use crate::domain::files::FileSet;
-use crate::domain::ids::{AgentName, AttemptName, CommitId, Digest, Epoch, ProjectName, RunId, WorkflowName};
+use crate::domain::ids::{AgentName, AttemptName, CommitId, Digest, ProjectName, RunId, WorkflowName};
 use crate::domain::plan::{Plan, Standing, overrides};
 use crate::domain::spec::FirstSync;
 use crate::domain::time::Timestamp;
@@ -231,7 +231,7 @@ impl ControlPlane {
         };
         let (engine, engine_thread) = Engine::start(Box::new(store), Box::new(sink))?;
         let conductor = unled.start(engine.clone());
-        let courier = unstarted.start(engine.clone(), data_dir.clone(), program, Epoch::default());
+        let courier = unstarted.start(engine.clone(), data_dir.clone(), program);
         let (followed, watch) = match source {
             SourceSetting::Repository(spec) => {
                 let watch = spec.url.local_path().map_or(Watch::Clock, |path| Watch::Refs(path.to_owned()));

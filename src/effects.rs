@@ -4,21 +4,23 @@
 //! own effects, and an agent that can be reached (again) is given everything that is owed to it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::catalog::{AgentPolicy, CompiledOperation};
 use crate::domain::dispatch::event::Event;
 use crate::domain::dispatch::history::{RunFilter, RunRow};
-use crate::domain::dispatch::observation::{Cause, LOST, Observation, Seen};
+use crate::domain::dispatch::observation::{Cause, Observation, Seen};
 use crate::domain::dispatch::status::Status;
 use crate::domain::dispatch::{Owed, outbox};
 use crate::domain::ids::{AgentName, Attempt, AttemptName, Digest, Epoch, RunId};
-use crate::domain::spec::TargetSpec;
+use crate::domain::kubernetes::render::CONTEXT_PATH;
+use crate::domain::spec::{KubernetesTarget as KubernetesSpec, TargetSpec};
 use crate::domain::time::Span;
 use crate::domain::workflow::render::{Globals, render};
 use crate::engine::{Engine, error_chain, wall_clock};
+use crate::target::kubernetes::{self, KubernetesTarget};
 use crate::target::local::LocalTarget;
 use crate::target::{Effect, Launch, Report, ReportSink, Target};
 
@@ -27,8 +29,8 @@ const STOP_GRACE: Span = Span::seconds(10);
 /// Compiled operations that are kept at hand, since the runs of a workflow share one.
 const BODIES: usize = 256;
 
-/// What is said of agents of the kind `kubernetes`.
-const KUBERNETES: &str = "this release cannot reach agents of the kind kubernetes: its runs wait";
+/// The file of the data directory that holds the id of this installation.
+const INSTANCE_FILE: &str = "instance";
 
 /// What the courier is told.
 enum Message {
@@ -76,16 +78,11 @@ impl Unstarted {
     }
 
     /// Starts the courier. `data_dir` holds a directory for each local agent, `program` is the binary to supervise with.
-    pub fn start(
-        self,
-        engine: Engine,
-        data_dir: PathBuf,
-        program: PathBuf,
-        epoch: Epoch,
-    ) -> std::thread::JoinHandle<()> {
+    pub fn start(self, engine: Engine, data_dir: PathBuf, program: PathBuf) -> std::thread::JoinHandle<()> {
         let Self { effects, receive } = self;
-        let courier =
-            Courier { engine, data_dir, program, epoch, effects, bodies: BTreeMap::new(), flying: BTreeMap::new() };
+        let epoch = engine.epoch();
+        let (bodies, flying, opened, moving) = Default::default();
+        let courier = Courier { engine, data_dir, program, epoch, effects, bodies, flying, opened, moving };
         std::thread::spawn(move || courier.run(&receive))
     }
 }
@@ -168,6 +165,10 @@ struct Courier {
     bodies: BTreeMap<Digest, Arc<CompiledOperation>>,
     /// The attempts that this courier launched, so that their ends need no look into the history.
     flying: BTreeMap<RunId, (AgentName, Attempt)>,
+    /// What the targets were opened with.
+    opened: BTreeMap<AgentName, TargetSpec>,
+    /// Agents that are to point elsewhere once nothing of theirs runs where they point now.
+    moving: BTreeMap<AgentName, TargetSpec>,
 }
 
 /// Effects to deliver, by agent.
@@ -179,7 +180,10 @@ impl Courier {
             let mut outgoing = Outgoing::new();
             for message in std::iter::once(first).chain(receive.try_iter()) {
                 match message {
-                    Message::Saved(events) => events.iter().for_each(|event| self.owed_by(event, &mut outgoing)),
+                    Message::Saved(events) => {
+                        events.iter().for_each(|event| self.owed_by(event, &mut outgoing));
+                        self.finish_moves();
+                    }
                     Message::Report(report) => self.report(report, &mut outgoing),
                     Message::Agents(agents) => self.set_agents(agents),
                     Message::Stop => {
@@ -219,10 +223,8 @@ impl Courier {
             }
             Event::AgentGone { agent } => {
                 self.effects.set_trouble(agent.clone(), None);
-                let gone = self.effects.targets.write().unwrap_or_else(PoisonError::into_inner).remove(agent);
-                if let Some(target) = gone {
-                    target.close();
-                }
+                self.close(agent);
+                self.moving.remove(agent);
             }
             _ => {}
         }
@@ -232,8 +234,10 @@ impl Courier {
         match report {
             Report::Up(agent) => {
                 tracing::info!(%agent, "agent is up");
-                self.effects.set_trouble(agent.clone(), None);
-                self.engine.set_agent_up(agent.clone(), true);
+                if !self.moving.contains_key(&agent) {
+                    self.effects.set_trouble(agent.clone(), None);
+                    self.engine.set_agent_up(agent.clone(), true);
+                }
                 for owed in self.engine.read(|state| outbox(state, &agent)) {
                     match owed {
                         Owed::Launch(attempt) => self.launch(attempt, outgoing),
@@ -252,16 +256,24 @@ impl Courier {
             Report::Known(agent, known) => self.find_lost(&agent, &known.into_iter().collect()),
             Report::Seen(agent, observations) => {
                 // The end of an attempt that is over already was reported again: it is saved, so it may be forgotten.
+                // What is not over is an orphan: nobody else would ever end it.
                 let ended =
                     |seen: &Seen| matches!(seen, Seen::Succeeded { .. } | Seen::Failed { .. } | Seen::Stopped(_));
-                let ends = observations.iter().filter(|one| ended(&one.seen)).map(|one| one.attempt);
                 // One look for all of them: each may have to wait for an append.
-                let over: Vec<AttemptName> = self.engine.read(|state| {
+                let strays: Vec<(AttemptName, bool)> = self.engine.read(|state| {
                     let current = |run| state.run(run).map(|run| run.attempt);
-                    ends.filter(|attempt| current(attempt.run) != Some(attempt.attempt.0)).collect()
+                    let stray = |one: &&Observation| current(one.attempt.run) != Some(one.attempt.attempt.0);
+                    observations.iter().filter(stray).map(|one| (one.attempt, ended(&one.seen))).collect()
                 });
-                if !over.is_empty() {
-                    outgoing.entry(agent).or_default().extend(over.into_iter().map(Effect::Forget));
+                if !strays.is_empty() {
+                    let effects = outgoing.entry(agent.clone()).or_default();
+                    effects.extend(strays.into_iter().map(|(attempt, over)| match over {
+                        true => Effect::Forget(attempt),
+                        false => {
+                            tracing::warn!(%agent, %attempt, "an attempt that nobody owns is ended");
+                            Effect::Stop { attempt, grace: STOP_GRACE }
+                        }
+                    }));
                 }
                 self.engine.observe(observations);
             }
@@ -284,15 +296,9 @@ impl Courier {
         let attempts = held.map(|row| AttemptName { run: row.id, attempt: row.attempt });
         let lost: Vec<AttemptName> = attempts.filter(|attempt| !known.contains(attempt)).collect();
         let pipeline = |run: RunId| self.engine.read(|state| state.run(run).is_none_or(|run| run.pipeline));
+        let Some(target) = self.targets(|targets| targets.get(agent).cloned()) else { return };
         for attempt in lost.into_iter().filter(|attempt| !pipeline(attempt.run)) {
-            tracing::error!(%agent, %attempt, "the agent does not know an attempt that it had taken on");
-            let message = format!(
-                "agent {agent} had taken it on and does not know it any more (its directory was removed or replaced); \
-                 it may still run, so it is not tried again by itself: restart it when you know that it does not"
-            );
-            let seen =
-                Seen::Failed { cause: Cause::new(LOST, message), exit_code: None, outputs: serde_json::Map::new() };
-            self.engine.observe(vec![Observation { attempt, at: wall_clock(), seen }]);
+            self.engine.observe(vec![Observation { attempt, at: wall_clock(), seen: target.lost(attempt) }]);
         }
     }
 
@@ -322,7 +328,10 @@ impl Courier {
 
     fn prepare(&mut self, row: &RunRow, attempt: AttemptName) -> Result<Launch, Cause> {
         let operation = self.body(row.spec)?;
-        let context_path = self.data_dir.join("context").display().to_string();
+        // A container finds what was prepared at Polyaxon's place.
+        let in_container = matches!(self.opened.get(&row.queue.agent), Some(TargetSpec::Kubernetes(_)));
+        let own = || self.data_dir.join("context").display().to_string();
+        let context_path = if in_container { CONTEXT_PATH.to_owned() } else { own() };
         let globals = Globals {
             owner_name: self.effects.owner.read().unwrap_or_else(PoisonError::into_inner).clone(),
             project_name: row.project.to_string(),
@@ -343,6 +352,7 @@ impl Courier {
             run: rendered.run,
             env: rendered.env,
             timeout: operation.timeout,
+            ttl: operation.ttl,
         })
     }
 
@@ -374,33 +384,87 @@ impl Courier {
         }
     }
 
-    fn set_agents(&self, agents: BTreeMap<AgentName, AgentPolicy>) {
+    fn set_agents(&mut self, agents: BTreeMap<AgentName, AgentPolicy>) {
         for (name, policy) in agents {
-            if self.targets(|targets| targets.contains_key(&name)) {
-                continue;
-            }
-            match &policy.target {
-                TargetSpec::Local(_) => {
-                    let dir = self.data_dir.join("agents").join(name.as_str());
-                    match LocalTarget::open(name.clone(), dir, self.program.clone(), self.effects.sink()) {
-                        Ok(target) => {
-                            let mut targets = self.effects.targets.write().unwrap_or_else(PoisonError::into_inner);
-                            targets.insert(name, Arc::new(target));
-                        }
-                        Err(error) => {
-                            tracing::error!(agent = %name, error = &error as &dyn std::error::Error, "agent cannot be opened");
-                            self.effects.set_trouble(name, Some(error_chain(&error)));
-                        }
-                    }
+            match self.opened.get(&name) {
+                Some(spec) if *spec == policy.target => drop(self.moving.remove(&name)),
+                // What runs there would be lost sight of: nothing new starts until it has ended.
+                Some(_) if self.holds_runs(&name) => {
+                    let why = "it is to point elsewhere, and waits for what runs where it points now".to_owned();
+                    self.engine.set_agent_up(name.clone(), false);
+                    self.effects.set_trouble(name.clone(), Some(why));
+                    self.moving.insert(name, policy.target);
                 }
-                TargetSpec::Kubernetes(_) => {
-                    if self.effects.trouble(&name).is_none() {
-                        tracing::warn!(agent = %name, KUBERNETES);
-                    }
-                    self.effects.set_trouble(name, Some(KUBERNETES.to_owned()));
-                }
+                Some(_) => self.open_elsewhere(name, policy.target),
+                None => self.open(name, policy.target),
             }
         }
+    }
+
+    /// Whether anything runs, or may run, on an agent.
+    fn holds_runs(&self, agent: &AgentName) -> bool {
+        self.engine.read(|state| state.agents().any(|known| known.name == agent && known.running > 0))
+    }
+
+    /// Points agents elsewhere that wait for it and have nothing left.
+    fn finish_moves(&mut self) {
+        let free: Vec<AgentName> = self.moving.keys().filter(|agent| !self.holds_runs(agent)).cloned().collect();
+        for agent in free {
+            if let Some(spec) = self.moving.remove(&agent) {
+                self.open_elsewhere(agent, spec);
+            }
+        }
+    }
+
+    fn open_elsewhere(&mut self, agent: AgentName, spec: TargetSpec) {
+        self.engine.set_agent_up(agent.clone(), false);
+        self.effects.set_trouble(agent.clone(), None);
+        self.close(&agent);
+        self.open(agent, spec);
+    }
+
+    fn close(&mut self, agent: &AgentName) {
+        self.opened.remove(agent);
+        let gone = self.effects.targets.write().unwrap_or_else(PoisonError::into_inner).remove(agent);
+        if let Some(target) = gone {
+            target.close();
+        }
+    }
+
+    fn open(&mut self, name: AgentName, spec: TargetSpec) {
+        let target = match &spec {
+            TargetSpec::Local(_) => {
+                let dir = self.data_dir.join("agents").join(name.as_str());
+                LocalTarget::open(name.clone(), dir, self.program.clone(), self.effects.sink())
+                    .map(|target| Arc::new(target) as Arc<dyn Target>)
+                    .map_err(|error| error_chain(&error))
+            }
+            TargetSpec::Kubernetes(kubernetes) => self.open_cluster(&name, kubernetes),
+        };
+        match target {
+            Ok(target) => {
+                self.opened.insert(name.clone(), spec);
+                self.effects.targets.write().unwrap_or_else(PoisonError::into_inner).insert(name, target);
+            }
+            Err(why) => {
+                tracing::error!(agent = %name, why, "agent cannot be opened");
+                self.effects.set_trouble(name, Some(why));
+            }
+        }
+    }
+
+    fn open_cluster(&self, name: &AgentName, spec: &KubernetesSpec) -> Result<Arc<dyn Target>, String> {
+        let instance = instance_of(&self.data_dir)
+            .map_err(|error| format!("the id of this installation cannot be read or written: {error}"))?;
+        let settings = kubernetes::Settings {
+            agent: name.clone(),
+            spec: spec.clone(),
+            instance,
+            epoch: self.epoch,
+            logs: self.data_dir.join("agents").join(name.as_str()).join("logs"),
+        };
+        let target = KubernetesTarget::open(settings, self.effects.sink());
+        Ok(Arc::new(target.map_err(|error| format!("its thread cannot be started: {error}"))?))
     }
 
     fn deliver(&self, outgoing: Outgoing) {
@@ -414,5 +478,24 @@ impl Courier {
 
     fn targets<R>(&self, look: impl FnOnce(&BTreeMap<AgentName, Arc<dyn Target>>) -> R) -> R {
         look(&self.effects.targets.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The id of this installation, made at its first use. It marks everything that is put into clusters, so that two
+/// installations never touch what is the other's; it belongs to the data directory, and moves with it.
+fn instance_of(data_dir: &Path) -> std::io::Result<String> {
+    let path = data_dir.join(INSTANCE_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) if uuid::Uuid::try_parse(text.trim()).is_ok() => Ok(text.trim().to_owned()),
+        Ok(_) => Err(std::io::Error::other(format!("{} holds no id", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let id = uuid::Uuid::new_v4().simple().to_string();
+            let new = path.with_extension("new");
+            std::fs::write(&new, format!("{id}\n"))?;
+            std::fs::File::open(&new)?.sync_all()?;
+            std::fs::rename(&new, &path)?;
+            Ok(id)
+        }
+        Err(error) => Err(error),
     }
 }

@@ -60,6 +60,7 @@ pub struct Engine {
     state: Arc<RwLock<State>>,
     history: Arc<dyn History>,
     saved: tokio::sync::watch::Receiver<Seq>,
+    epoch: Epoch,
 }
 
 impl Engine {
@@ -88,7 +89,12 @@ impl Engine {
         let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || own.run(&messages)).map_err(
             |source| StoreError::File { action: "start the engine's thread for", path: "store".into(), source },
         )?;
-        Ok((Self { inbox, state, history, saved }, thread))
+        Ok((Self { inbox, state, history, saved, epoch }, thread))
+    }
+
+    /// The term of this server: everything that it hands to targets bears it.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Asks for something and waits until the answer is saved.

@@ -570,6 +570,7 @@ fn launch(n: u128, container: Value) -> Launch {
         run: serde_json::from_value(json!({"kind": "job", "container": container})).unwrap(),
         env: Vec::new(),
         timeout: None,
+        ttl: None,
     }
 }
 

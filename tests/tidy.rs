@@ -39,7 +39,7 @@ const GROUND: [&str; 7] = [
 ];
 
 /// Who may name whom inside `domain`, beside the ground and themselves.
-const DOMAIN: [(&str, &[&str]); 8] = [
+const DOMAIN: [(&str, &[&str]); 9] = [
     ("domain::spec", &[]),
     ("domain::sharing", &["domain::spec"]),
     ("domain::catalog", &["domain::spec"]),
@@ -47,6 +47,7 @@ const DOMAIN: [(&str, &[&str]); 8] = [
     ("domain::workflow", &["domain::spec", "domain::catalog", "domain::compile", "domain::dispatch"]),
     ("domain::dispatch", &["domain::spec", "domain::sharing", "domain::catalog"]),
     ("domain::simulate", &["domain::spec", "domain::catalog", "domain::dispatch"]),
+    ("domain::kubernetes", &["domain::spec", "domain::dispatch"]),
     ("domain::plan", &["domain::spec", "domain::sharing", "domain::catalog", "domain::dispatch"]),
 ];
 

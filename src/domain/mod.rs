@@ -10,6 +10,7 @@ pub mod diagnostic;
 pub mod dispatch;
 pub mod files;
 pub mod ids;
+pub mod kubernetes;
 pub mod places;
 pub mod plan;
 pub mod quantity;

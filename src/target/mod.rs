@@ -4,11 +4,12 @@
 //! others, and after every (re)connection all that is owed is delivered again. The name of an attempt is launched at
 //! most once, ever, also across crashes of the server.
 
+pub mod kubernetes;
 pub mod local;
 
 use std::path::PathBuf;
 
-use crate::domain::dispatch::observation::Observation;
+use crate::domain::dispatch::observation::{Observation, Seen};
 use crate::domain::ids::{AgentName, AttemptName, Epoch, ProjectName};
 use crate::domain::spec::Run;
 use crate::domain::time::Span;
@@ -46,6 +47,8 @@ pub struct Launch {
     pub env: Vec<(String, String)>,
     /// How long the attempt may take; the target enforces it, also while the server is away.
     pub timeout: Option<Span>,
+    /// How long what it leaves on the target stays after its end; where the target keeps nothing, it means nothing.
+    pub ttl: Option<Span>,
 }
 
 /// What a target tells the server.
@@ -72,6 +75,9 @@ pub trait Target: Send + Sync {
 
     /// The file that the log of an attempt is (or will be) written to, when it lies on this machine.
     fn log_file(&self, attempt: AttemptName) -> Option<PathBuf>;
+
+    /// What is to be said of an attempt that the target had taken on and does not know any more.
+    fn lost(&self, attempt: AttemptName) -> Seen;
 
     /// Stops watching and delivering; what runs goes on.
     fn close(&self);

@@ -23,8 +23,18 @@ pub const FIRST_RETRY: Span = Span::seconds(10);
 pub const LONGEST_RETRY: Span = Span::seconds(360);
 
 /// Reasons of a failure that another attempt would only repeat, or run beside.
-const HOPELESS: [&str; 6] =
-    [DEADLINE_EXCEEDED, LOST, "NoCommand", "CannotStart", "UnsupportedKind", "UnsupportedField"];
+const HOPELESS: [&str; 10] = [
+    DEADLINE_EXCEEDED,
+    LOST,
+    "NoCommand",
+    "CannotStart",
+    "UnsupportedKind",
+    "UnsupportedField",
+    "NoImage",
+    "NoReplicas",
+    "AdmissionDenied",
+    "InvalidObject",
+];
 
 /// What was decided.
 #[derive(Debug, Clone, PartialEq)]

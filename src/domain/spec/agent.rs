@@ -73,4 +73,7 @@ pub struct KubernetesTarget {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^(file|env):.+$"), example = &"env:KUBECONFIG")]
     pub kubeconfig: Option<String>,
+    /// The service account of operations that name none; the namespace's `default` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
 }

@@ -41,6 +41,7 @@ pub use task::{NO_COMMAND, UNSUPPORTED_FIELD, UNSUPPORTED_KIND};
 use self::layout::Layout;
 use self::link::Link;
 use self::protocol::Order;
+use crate::domain::dispatch::observation::{Cause, LOST, Seen};
 use crate::domain::ids::{AgentName, AttemptName};
 use crate::domain::time::Timestamp;
 use crate::target::{Effect, ReportSink, Target};
@@ -76,6 +77,7 @@ pub enum LocalError {
 
 /// The operations of one local agent. Dropping it is like closing it: what runs goes on.
 pub struct LocalTarget {
+    agent: AgentName,
     layout: Layout,
     link: Arc<Link>,
 }
@@ -92,8 +94,8 @@ impl LocalTarget {
         thread::Builder::new()
             .name(format!("local {agent}"))
             .spawn(move || running.run())
-            .map_err(|source| LocalError::Thread { agent, source })?;
-        Ok(Self { layout, link })
+            .map_err(|source| LocalError::Thread { agent: agent.clone(), source })?;
+        Ok(Self { agent, layout, link })
     }
 
     /// Removes log, outputs and working directory of an attempt that has ended. What is not there is no error.
@@ -110,6 +112,16 @@ impl Target for LocalTarget {
 
     fn log_file(&self, attempt: AttemptName) -> Option<PathBuf> {
         Some(self.layout.log(attempt))
+    }
+
+    fn lost(&self, attempt: AttemptName) -> Seen {
+        let message = format!(
+            "agent {} had taken it on and does not know it any more (its directory was removed or replaced); \
+             it may still run, so it is not tried again by itself: restart it when you know that it does not",
+            self.agent
+        );
+        tracing::error!(agent = %self.agent, %attempt, "the agent does not know an attempt that it had taken on");
+        Seen::Failed { cause: Cause::new(LOST, message), exit_code: None, outputs: serde_json::Map::new() }
     }
 
     fn close(&self) {

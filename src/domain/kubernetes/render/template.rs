@@ -1,0 +1,269 @@
+//! The pod of an attempt: containers, init containers, volumes and the settings of `environment`.
+
+use serde_json::{Map, Value, json};
+
+use super::super::names::{MAIN, REPLICA};
+use super::{Assignment, annotations, labels, unsupported};
+use crate::domain::dispatch::observation::Cause;
+
+/// The fields of an object.
+pub type Fields = Map<String, Value>;
+
+/// Where containers find what init containers prepared, and what templates call `globals.context_path`.
+pub const CONTEXT_PATH: &str = "/plx-context";
+/// Where init containers put it, and what templates call `globals.artifacts_path`.
+pub const ARTIFACTS_PATH: &str = "/plx-context/artifacts";
+/// The image that clones repositories and writes files before the main container.
+pub const TOOLS_IMAGE: &str = "docker.io/alpine/git:v2.49.1";
+/// The volume behind [`CONTEXT_PATH`].
+const CONTEXT_VOLUME: &str = "tidegate-context";
+/// The volume behind `/dev/shm`: data loaders share tensors there, and the default of 64 MiB is too small for them.
+const SHM_VOLUME: &str = "tidegate-shm";
+
+/// Settings of `environment` that are fields of a pod's specification as they are.
+const POD_FIELDS: [&str; 12] = [
+    "nodeSelector",
+    "affinity",
+    "tolerations",
+    "nodeName",
+    "hostAliases",
+    "securityContext",
+    "hostNetwork",
+    "hostPID",
+    "dnsPolicy",
+    "dnsConfig",
+    "schedulerName",
+    "priorityClassName",
+];
+
+/// Metadata and specification of the pod of a section (a `run`, or one replica of it).
+pub fn pod(assignment: &Assignment<'_>, section: &Value, replica: Option<&str>) -> Result<(Fields, Fields), Cause> {
+    let environment = section.get("environment").filter(|value| !value.is_null()).cloned().unwrap_or_else(|| json!({}));
+    if !list(section, "connections").is_empty() {
+        return Err(unsupported(
+            "`connections` are not known to a Kubernetes agent: use `volumes`, `envFrom` and secrets of the namespace",
+        ));
+    }
+    let mut main = container(section.get("container").unwrap_or(&Value::Null))?;
+    main.insert("name".into(), MAIN.into());
+    if main.get("image").is_none_or(Value::is_null) {
+        return Err(Cause::new("NoImage", "a Kubernetes agent needs `run.container.image`: the image to run"));
+    }
+    mounts(&mut main);
+    environment_of(&mut main, assignment, replica);
+    // The last lines of the log of a container that failed without last words become its message.
+    main.entry("terminationMessagePolicy").or_insert_with(|| "FallbackToLogsOnError".into());
+
+    let mut containers = vec![Value::from(main)];
+    for (index, sidecar) in list(section, "sidecars").iter().enumerate() {
+        let mut sidecar = container(sidecar)?;
+        sidecar.entry("name").or_insert_with(|| format!("sidecar-{index}").into());
+        containers.push(sidecar.into());
+    }
+    let mut inits = Vec::new();
+    for (index, init) in list(section, "init").iter().enumerate() {
+        inits.push(init_container(index, init)?);
+    }
+
+    let mut spec = Map::new();
+    if !inits.is_empty() {
+        spec.insert("initContainers".into(), inits.into());
+    }
+    spec.insert("containers".into(), containers.into());
+    let mut volumes = list(section, "volumes");
+    volumes.push(json!({ "name": CONTEXT_VOLUME, "emptyDir": {} }));
+    volumes.push(json!({ "name": SHM_VOLUME, "emptyDir": { "medium": "Memory" } }));
+    spec.insert("volumes".into(), volumes.into());
+    for field in POD_FIELDS {
+        if let Some(value) = environment.get(field).filter(|value| !value.is_null()) {
+            spec.insert(field.into(), value.clone());
+        }
+    }
+    if let Some(priority) = environment.get("priority").filter(|value| !value.is_null()) {
+        spec.insert(
+            "priority".into(),
+            priority.as_str().and_then(|text| text.parse::<i64>().ok()).map_or(priority.clone(), Value::from),
+        );
+    }
+    let account = environment.get("serviceAccountName").and_then(Value::as_str).or(assignment.service_account);
+    if let Some(account) = account {
+        spec.insert("serviceAccountName".into(), account.into());
+    }
+    let secrets = list(&environment, "imagePullSecrets");
+    if !secrets.is_empty() {
+        let named =
+            secrets.into_iter().map(|secret| if secret.is_string() { json!({ "name": secret }) } else { secret });
+        spec.insert("imagePullSecrets".into(), named.collect());
+    }
+    if let Some(policy) = environment.get("restartPolicy").and_then(Value::as_str) {
+        spec.insert("restartPolicy".into(), policy.into());
+    }
+
+    let mut metadata = Map::new();
+    // A person's labels and annotations do not displace ours.
+    let mut all_labels = texts(environment.get("labels"));
+    all_labels.extend(labels(assignment));
+    if let Some(replica) = replica {
+        all_labels.insert(REPLICA.into(), replica.into());
+    }
+    let mut all_annotations = texts(environment.get("annotations"));
+    all_annotations.extend(annotations(assignment));
+    metadata.insert("labels".into(), all_labels.into());
+    metadata.insert("annotations".into(), all_annotations.into());
+    Ok((metadata, spec))
+}
+
+/// A container in Kubernetes' form; fields that are not set are left out.
+pub fn container(written: &Value) -> Result<Map<String, Value>, Cause> {
+    let mut container = match written {
+        Value::Null => Map::new(),
+        Value::Object(fields) => fields.clone(),
+        other => return Err(unsupported(format!("a container is a mapping, not {other}"))),
+    };
+    container.retain(|_, value| !value.is_null());
+    if let Some(command) = container.remove("command") {
+        // A text is a list of one, as in the original: it is a program, not a line for a shell.
+        container.insert("command".into(), if command.is_array() { words(&command) } else { words(&json!([command])) });
+    }
+    if let Some(args) = container.remove("args") {
+        let args = match &args {
+            Value::String(text) => text.split_whitespace().map(Value::from).collect(),
+            Value::Array(_) => words(&args),
+            other => words(&json!([other])),
+        };
+        container.insert("args".into(), args);
+    }
+    if let Some(Value::Array(env)) = container.get_mut("env") {
+        for variable in env.iter_mut().filter_map(Value::as_object_mut) {
+            variable.retain(|_, value| !value.is_null());
+            if let Some(value) = variable.get_mut("value") {
+                *value = text(value).into();
+            }
+        }
+    }
+    if let Some(Value::Object(resources)) = container.get_mut("resources") {
+        for part in ["requests", "limits"] {
+            if let Some(amounts) = resources.get_mut(part).and_then(Value::as_object_mut) {
+                amounts.values_mut().for_each(|amount| *amount = text(amount).into());
+            }
+        }
+    }
+    Ok(container)
+}
+
+/// The container of one entry of `init`.
+fn init_container(index: usize, init: &Value) -> Result<Value, Cause> {
+    let place = init.get("path").and_then(Value::as_str).unwrap_or(ARTIFACTS_PATH);
+    let set = |field: &str| init.get(field).filter(|value| !value.is_null());
+    let mut container = container(init.get("container").unwrap_or(&Value::Null))?;
+    if let Some(git) = set("git") {
+        let url = git.get("url").and_then(Value::as_str).ok_or_else(|| {
+            unsupported(format!("`run.init[{index}].git` needs a `url`: a Kubernetes agent knows no connections"))
+        })?;
+        let name = url.trim_end_matches('/').trim_end_matches(".git").rsplit(['/', ':']).next().unwrap_or("repository");
+        let revision = git.get("revision").and_then(Value::as_str).unwrap_or("HEAD");
+        // Arguments, never parts of the script: a URL is not a place to write shell in.
+        let script = "set -eu; git clone -- \"$1\" \"$2\"; cd \"$2\"; git checkout --detach \"$3\" --";
+        tool(&mut container, script, &[url, &format!("{place}/{name}"), revision]);
+    } else if let Some(file) = set("file") {
+        let name = file.get("filename").and_then(Value::as_str).unwrap_or("file");
+        let content = file.get("content").and_then(Value::as_str).unwrap_or_default();
+        let mode = file.get("chmod").map_or_else(|| "644".to_owned(), text);
+        tool(
+            &mut container,
+            "set -eu; mkdir -p \"$(dirname \"$1\")\"; printf %s \"$2\" > \"$1\"; chmod \"$3\" \"$1\"",
+            &[&format!("{place}/{name}"), content, &mode],
+        );
+    } else if let Some(field) =
+        ["artifacts", "paths", "dockerfile", "tensorboard", "lineageRef", "modelRef", "artifactRef", "connection"]
+            .into_iter()
+            .find(|field| set(field).is_some())
+    {
+        return Err(unsupported(format!(
+            "`run.init[{index}].{field}` needs an artifacts store, which a Kubernetes agent does not have: \
+             prepare it with a container of your own (`init: [{{container: …}}]`)"
+        )));
+    } else if container.is_empty() {
+        return Err(unsupported(format!("`run.init[{index}]` says nothing to prepare")));
+    }
+    container.entry("name").or_insert_with(|| format!("init-{index}").into());
+    mounts(&mut container);
+    Ok(container.into())
+}
+
+/// Runs a script of ours with arguments, in the image of ours unless another one is named.
+fn tool(container: &mut Map<String, Value>, script: &str, arguments: &[&str]) {
+    container.entry("image").or_insert_with(|| TOOLS_IMAGE.into());
+    container.insert("command".into(), json!(["sh", "-c", script, "sh"]));
+    container.insert("args".into(), json!(arguments));
+}
+
+/// Mounts what every container shares.
+fn mounts(container: &mut Map<String, Value>) {
+    let mounts = container.entry("volumeMounts").or_insert_with(|| json!([]));
+    let Some(mounts) = mounts.as_array_mut() else { return };
+    for (name, path) in [(CONTEXT_VOLUME, CONTEXT_PATH), (SHM_VOLUME, "/dev/shm")] {
+        let taken = mounts.iter().any(|mount| mount.get("mountPath").and_then(Value::as_str) == Some(path));
+        if !taken {
+            mounts.push(json!({ "name": name, "mountPath": path }));
+        }
+    }
+}
+
+/// Adds what the run is given beside its own environment variables.
+fn environment_of(main: &mut Map<String, Value>, assignment: &Assignment<'_>, replica: Option<&str>) {
+    let asks_gpu = main.get("resources").is_some_and(|resources| {
+        ["requests", "limits"]
+            .iter()
+            .filter_map(|part| resources.get(*part)?.as_object())
+            .any(|part| part.keys().any(|name| name.ends_with("/gpu")))
+    });
+    let env = main.entry("env").or_insert_with(|| json!([]));
+    let Some(env) = env.as_array_mut() else { return };
+    env.extend(assignment.env.iter().map(|(name, value)| json!({ "name": name, "value": value })));
+    let own = [
+        ("TIDEGATE_RUN", assignment.attempt.run.to_string()),
+        ("TIDEGATE_ATTEMPT", assignment.attempt.attempt.to_string()),
+        ("TIDEGATE_PROJECT", assignment.project.to_string()),
+    ];
+    env.extend(own.iter().map(|(name, value)| json!({ "name": name, "value": value })));
+    if let Some(replica) = replica {
+        env.push(json!({ "name": "TIDEGATE_REPLICA", "value": replica }));
+    }
+    let named = |name: &str, env: &[Value]| {
+        env.iter().any(|variable| variable.get("name").and_then(Value::as_str) == Some(name))
+    };
+    // Images made for CUDA see every GPU of the node unless they are told not to.
+    if !asks_gpu && !named("NVIDIA_VISIBLE_DEVICES", env) {
+        env.push(json!({ "name": "NVIDIA_VISIBLE_DEVICES", "value": "none" }));
+    }
+}
+
+fn list(section: &Value, field: &str) -> Vec<Value> {
+    section.get(field).and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+/// A list of texts; a list in the list is spread, as a template that gives one means it.
+fn words(list: &Value) -> Value {
+    let spread = list.as_array().into_iter().flatten().flat_map(|word| match word {
+        Value::Array(inner) => inner.iter().map(text).collect(),
+        Value::Null => Vec::new(),
+        other => vec![text(other)],
+    });
+    spread.map(Value::from).collect()
+}
+
+/// The texts of a mapping.
+fn texts(map: Option<&Value>) -> Map<String, Value> {
+    let map = map.and_then(Value::as_object);
+    map.into_iter().flatten().map(|(key, value)| (key.clone(), text(value).into())).collect()
+}
+
+/// The text of a value, as Kubernetes would have it written.
+pub fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,175 @@
+//! What is known of one attempt: its objects as last seen, what was asked for, what was said about it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::domain::dispatch::observation::{Cause, Seen};
+use crate::domain::ids::AttemptName;
+use crate::domain::kubernetes::names::object_name;
+use crate::domain::kubernetes::pod::Pod;
+use crate::domain::kubernetes::render::RootKind;
+use crate::domain::kubernetes::verdict::{Root, RootStatus, deleted, verdict};
+use crate::domain::time::Span;
+
+/// How long the end of a Job waits for the word of its pod, which comes over another watch.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The reason of an attempt that was stopped.
+pub const STOPPED: &str = "Stopped";
+
+/// Where the log of an attempt stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Log {
+    /// Nobody reads it.
+    #[default]
+    Unread,
+    /// It is being read.
+    Reading,
+    /// All of it was read, or it cannot be.
+    Kept,
+}
+
+/// One attempt.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The kind of its root.
+    pub kind: RootKind,
+    /// Its root, once it was seen.
+    pub root: Option<Root>,
+    /// Whether a watch has shown the root: before that, its absence from a list means nothing.
+    pub watched: bool,
+    /// Its root was there and is not any more.
+    pub gone: bool,
+    /// Its pods, by their uid; those that are gone stay as they were last seen.
+    pub pods: BTreeMap<String, Pod>,
+    /// A request to make its objects is under way.
+    pub creating: bool,
+    /// It was told to stop.
+    pub stopping: bool,
+    /// Its removal was asked for.
+    pub removing: bool,
+    /// Its end is saved, since then.
+    pub forgotten: Option<Instant>,
+    /// Its end was reported.
+    pub ended: bool,
+    /// How long the root stays after its end.
+    pub ttl: Option<Span>,
+    /// Its log, by the uid of the pod.
+    pub logs: BTreeMap<String, Log>,
+    /// When it was first heard of here.
+    pub since: Instant,
+    /// When it is next asked why nothing happens.
+    pub inquiry: Instant,
+    /// What an inquiry found.
+    pub found: Option<Cause>,
+    said: Option<Seen>,
+    waiting: Option<Instant>,
+}
+
+/// How long nothing may happen before it is asked why.
+pub const INQUIRY: Duration = Duration::from_secs(5);
+
+impl Attempt {
+    /// An attempt of which nothing was seen yet.
+    pub fn new(kind: RootKind, now: Instant) -> Self {
+        Self {
+            kind,
+            root: None,
+            watched: false,
+            gone: false,
+            pods: BTreeMap::new(),
+            creating: false,
+            stopping: false,
+            removing: false,
+            forgotten: None,
+            ended: false,
+            ttl: None,
+            logs: BTreeMap::new(),
+            since: now,
+            inquiry: now + INQUIRY,
+            found: None,
+            said: None,
+            waiting: None,
+        }
+    }
+
+    /// The cluster has its root.
+    pub fn made(&mut self, kind: RootKind, uid: String) {
+        self.kind = kind;
+        self.since = Instant::now();
+        self.root.get_or_insert_with(|| Root { kind, uid, deleting: false, status: RootStatus::default() });
+    }
+
+    /// Whether something of it may still run.
+    pub fn has_live_pods(&self) -> bool {
+        self.pods.values().any(|pod| !pod.is_over())
+    }
+
+    /// Whether it has objects in the cluster.
+    pub fn is_there(&self) -> bool {
+        (self.root.is_some() && !self.gone) || self.has_live_pods()
+    }
+
+    /// What is to be reported now, if that is news.
+    pub fn news(&mut self, name: AttemptName, now: Instant) -> Option<Seen> {
+        if self.ended {
+            return None;
+        }
+        let seen = self.judge(name, now)?;
+        self.say(seen)
+    }
+
+    /// Reports something, if it is news.
+    pub fn say(&mut self, seen: Seen) -> Option<Seen> {
+        if self.ended || self.said.as_ref() == Some(&seen) {
+            return None;
+        }
+        self.ended = matches!(seen, Seen::Succeeded { .. } | Seen::Failed { .. } | Seen::Stopped(_));
+        self.said = Some(seen.clone());
+        Some(seen)
+    }
+
+    fn judge(&mut self, name: AttemptName, now: Instant) -> Option<Seen> {
+        if self.gone {
+            // The slot is free only when nothing of it runs.
+            if self.has_live_pods() {
+                return None;
+            }
+            return Some(if self.stopping {
+                Seen::Stopped(Cause::new(STOPPED, "its objects in the cluster were deleted and its pods have ended"))
+            } else {
+                deleted(&object_name(name), self.kind)
+            });
+        }
+        let root = self.root.as_ref()?;
+        let pods: Vec<&Pod> = self.pods.values().collect();
+        if let Some(seen) = verdict(root, &pods, true) {
+            self.waiting = None;
+            return Some(match (seen, &self.found) {
+                (Seen::Starting, Some(found)) => Seen::Warning(found.clone()),
+                (seen, _) => seen,
+            });
+        }
+        if root.deleting {
+            return None;
+        }
+        let since = *self.waiting.get_or_insert(now);
+        if now < since + PATIENCE { None } else { verdict(root, &pods, false) }
+    }
+
+    /// When [`Attempt::news`] may have something to say without anything being seen.
+    pub fn wakes(&self) -> bool {
+        self.waiting.is_some() && !self.ended
+    }
+
+    /// Whether every log that there is was read.
+    pub fn logs_kept(&self) -> bool {
+        let has_log = |uid: &String| self.pods.get(uid).is_some_and(Pod::has_log);
+        self.pods.keys().filter(|uid| has_log(uid)).all(|uid| self.logs.get(uid) == Some(&Log::Kept))
+    }
+
+    /// Whether it is time to ask why its pods do not come or do not start.
+    pub fn inquires(&self, now: Instant) -> bool {
+        let starting = matches!(&self.said, Some(Seen::Starting)) || self.found.is_some();
+        !self.ended && !self.stopping && self.root.is_some() && !self.gone && starting && now >= self.inquiry
+    }
+}

@@ -1,0 +1,120 @@
+//! The Kubernetes target: each attempt is an object of an agent's namespace, and its pods tell how it goes.
+//!
+//! ```text
+//! KubernetesTarget ─ inbox ─▶ session: attempts ─ requests ─▶ API server (create, delete: many in flight)
+//!                                 ▲  ▲    └─ logs ──────────▶   … pods/log
+//!                                 │  └───── watch of pods ────   one watch each, by the label of our installation
+//!                                 └──────── watch of roots ───
+//! ```
+//!
+//! One thread, client and session per agent, so that a cluster that does not answer holds up nobody else. A session
+//! begins with full lists and ends with the first trouble that a probe confirms; between sessions the agent is down, its
+//! runs keep their slots, and what is owed is delivered anew once it is up. An attempt is one object of one name:
+//! making it twice is refused by the API server. Its requests: one to make it, one for its log, one to remove it.
+
+mod attempt;
+mod connect;
+mod gate;
+mod logs;
+mod requests;
+mod session;
+mod trouble;
+mod watches;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+pub use attempt::STOPPED;
+pub use trouble::{INVALID, REFUSED};
+
+use self::gate::Gate;
+use self::logs::Logs;
+use self::session::{Message, run};
+use crate::domain::dispatch::observation::Seen;
+use crate::domain::ids::{AgentName, AttemptName, Epoch};
+use crate::domain::kubernetes::names::object_name;
+use crate::domain::kubernetes::render::RootKind;
+use crate::domain::kubernetes::verdict::deleted;
+use crate::domain::spec::KubernetesTarget as Spec;
+use crate::target::{Effect, ReportSink, Target};
+
+/// What a target is made of.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which agent it is.
+    pub agent: AgentName,
+    /// What the agent declares.
+    pub spec: Spec,
+    /// The id of this installation: objects that bear another one are nobody's business here.
+    pub instance: String,
+    /// The term of this server.
+    pub epoch: Epoch,
+    /// Where logs are kept.
+    pub logs: PathBuf,
+}
+
+/// The operations of one namespace of a cluster. Dropping it is like closing it: what runs goes on.
+pub struct KubernetesTarget {
+    settings: Settings,
+    gate: Arc<Gate>,
+    inbox: UnboundedSender<Message>,
+}
+
+impl KubernetesTarget {
+    /// Connects to the cluster and goes on doing so until the target is closed. Returns before that has happened: `Up`
+    /// and `Down` say how it goes.
+    ///
+    /// Errors: a thread cannot be started.
+    pub fn open(settings: Settings, sink: ReportSink) -> std::io::Result<Self> {
+        // The first one wins; another target has installed the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (inbox, receive) = unbounded_channel();
+        let gate = Arc::new(Gate::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (own, own_gate, own_inbox) = (settings.clone(), gate.clone(), inbox.downgrade());
+        thread::Builder::new()
+            .name(format!("k8s {}", settings.agent))
+            .spawn(move || runtime.block_on(run(&own, &own_gate, &sink, own_inbox, receive)))?;
+        Ok(Self { settings, gate, inbox })
+    }
+
+    /// Requests that were sent to the API server so far.
+    pub fn requests(&self) -> u64 {
+        self.gate.sent()
+    }
+}
+
+impl Target for KubernetesTarget {
+    fn deliver(&self, effects: Vec<Effect>) {
+        // A session that has ended owes nothing.
+        let _ = self.inbox.send(Message::Deliver(effects));
+    }
+
+    fn log_file(&self, attempt: AttemptName) -> Option<PathBuf> {
+        Some(Logs::file(&self.settings.logs, attempt))
+    }
+
+    fn lost(&self, attempt: AttemptName) -> Seen {
+        deleted(&object_name(attempt), RootKind::Job)
+    }
+
+    fn close(&self) {
+        let _ = self.inbox.send(Message::Close);
+    }
+}
+
+impl Drop for KubernetesTarget {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for KubernetesTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KubernetesTarget").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

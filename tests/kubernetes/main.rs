@@ -1,0 +1,11 @@
+//! The way to Kubernetes and back, on real control planes: `git push` → object → pod → status, outputs, logs.
+#![allow(clippy::unwrap_used)] // a test that cannot unwrap has failed
+
+mod faults;
+mod journey;
+mod outcomes;
+#[allow(dead_code)] // other tests use the rest
+#[path = "../path/site.rs"]
+mod site;
+mod stand;
+mod world;
