@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot unwrap fails, which is what it should do
 
 mod dags;
+mod limits;
 mod schedules;
 #[path = "../path/site.rs"]
 #[allow(dead_code)] // the room of another test, of which this one needs a part

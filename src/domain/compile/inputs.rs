@@ -50,6 +50,11 @@ pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>
                 let problem = Diagnostic::error(codes::REQUIRED_WITH_DEFAULT, at.place(&path("/isOptional")), message);
                 problems.push(problem.help("remove `isOptional: false`, or the default"));
             }
+            // An output of a graph may be that of one of its operations.
+            let of_graph = component.get("run").and_then(|run| run.get("kind")).and_then(Value::as_str) == Some("dag");
+            if section == "outputs" && of_graph && template_ref(value).is_some() {
+                continue;
+            }
             if is_template(value) && word.is_some_and(|word| !TEXTUAL.contains(&word) || is_list(io)) {
                 let message = format!("the default of `{}` is a template", shown(name));
                 let problem = Diagnostic::error(codes::WRONG_VALUE, at.place(&path("/value")), message);
