@@ -42,10 +42,11 @@ const GROUND: [&str; 7] = [
 const DOMAIN: [(&str, &[&str]); 9] = [
     ("domain::spec", &[]),
     ("domain::sharing", &["domain::spec"]),
+    ("domain::windows", &["domain::spec"]),
     ("domain::catalog", &["domain::spec"]),
     ("domain::compile", &["domain::spec", "domain::catalog"]),
     ("domain::workflow", &["domain::spec", "domain::catalog", "domain::compile", "domain::dispatch"]),
-    ("domain::dispatch", &["domain::spec", "domain::sharing", "domain::catalog"]),
+    ("domain::dispatch", &["domain::spec", "domain::sharing", "domain::windows", "domain::catalog"]),
     ("domain::simulate", &["domain::spec", "domain::catalog", "domain::dispatch"]),
     ("domain::kubernetes", &["domain::spec", "domain::dispatch"]),
     ("domain::plan", &["domain::spec", "domain::sharing", "domain::catalog", "domain::dispatch"]),

@@ -18,4 +18,5 @@ pub mod sharing;
 pub mod simulate;
 pub mod spec;
 pub mod time;
+pub mod windows;
 pub mod workflow;

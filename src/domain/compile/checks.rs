@@ -6,10 +6,10 @@ use globset::Glob;
 use serde_json::Value;
 
 use super::codes;
-use super::cron;
 use super::document::{Document, escape_token};
 use super::policy::{Written, queue_name};
 use super::text::{alternatives, shown};
+use crate::domain::cron;
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
 use crate::domain::ids::QueueName;
 use crate::domain::spec::OnRemove;
@@ -202,7 +202,7 @@ fn each(document: &Document, list: &str, mut check: impl FnMut(&str, &Value)) {
 /// Checks `cron` and `timeZone` of a mapping.
 pub(super) fn time(document: &Document, pointer: &str, entry: &Value, problems: &mut Diagnostics) {
     if let Some(text) = entry.get("cron").and_then(Value::as_str)
-        && let Err(why) = cron::check(text)
+        && let Err(why) = cron::Cron::parse(text)
     {
         let place = document.place(&format!("{pointer}/cron"));
         let message = format!("`{}` is not a crontab line: {why}", shown(text));
@@ -211,9 +211,9 @@ pub(super) fn time(document: &Document, pointer: &str, entry: &Value, problems: 
         );
     }
     if let Some(zone) = entry.get("timeZone").and_then(Value::as_str)
-        && jiff::tz::db().get(zone).is_err()
+        && cron::zone(Some(zone)).is_err()
     {
-        let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+        let names: Vec<String> = cron::zones().map(|name| name.to_string()).collect();
         let help = near(zone, names.iter().map(String::as_str), "");
         let place = document.place(&format!("{pointer}/timeZone"));
         let message = format!("the time zone `{}` is not known", shown(zone));

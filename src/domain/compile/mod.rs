@@ -8,7 +8,7 @@
 //! | `policy` `checks` | organization, agents, queues, projects: typed, checked, defaulted |
 //! | `inputs` `value` `rules` | what components declare and operations give |
 //! | `sections` | matrix, schedule, early stopping, joins, events: what their shape does not say |
-//! | `resolve` `merge` `cron` `digest` | workflows: references, presets, patches, queue, digests |
+//! | `resolve` `merge` `digest` | workflows: references, presets, patches, queue, digests |
 //! | `workload` | the text of a simulation |
 //! | `codes` `report` | what a code means; diagnostics as text, JSON, SARIF … |
 
@@ -16,7 +16,6 @@ mod alone;
 mod checks;
 pub mod codes;
 mod compiled;
-mod cron;
 mod digest;
 pub mod document;
 mod graph;

@@ -10,4 +10,5 @@ pub mod matrix;
 pub mod render;
 pub mod resolved;
 pub mod start;
+pub mod stopping;
 mod sweep;
