@@ -24,7 +24,7 @@ pub enum Agents {
     },
 }
 
-const COLUMNS: [Column<AgentView>; 7] = [
+const COLUMNS: [Column<AgentView>; 8] = [
     ("AGENT", |agent| agent.name.clone()),
     ("TARGET", |agent| agent.target.clone()),
     ("UP", |agent| if agent.up { "yes".into() } else { "no".into() }),
@@ -32,6 +32,7 @@ const COLUMNS: [Column<AgentView>; 7] = [
     ("LIMIT", |agent| agent.concurrency.to_string()),
     ("QUEUED", |agent| agent.queued.to_string()),
     ("USED", |agent| agent.used.to_string()),
+    ("TROUBLE", |agent| agent.trouble.clone().unwrap_or_default()),
 ];
 
 /// Carries it out.
@@ -51,6 +52,7 @@ pub fn run(verb: Agents, client: &Client) -> Result {
                 ("Agent", Some(agent.name.clone())),
                 ("Target", Some(agent.target.clone())),
                 ("Up", Some(if agent.up { "yes" } else { "no" }.to_owned())),
+                ("Trouble", agent.trouble.clone()),
                 ("Concurrency", Some(agent.concurrency.to_string())),
                 ("Capacity", Some(agent.capacity.to_string())),
                 ("Running", Some(agent.running.to_string())),

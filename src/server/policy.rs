@@ -12,7 +12,7 @@ use super::views::{AgentView, PlaceView, QueueChange, QueueView};
 use crate::domain::dispatch::State as Dispatch;
 use crate::domain::dispatch::command::Command;
 use crate::domain::dispatch::history::MAX_PAGE;
-use crate::domain::ids::{QueueName, RunId};
+use crate::domain::ids::{AgentName, QueueName, RunId};
 
 /// Places of a line when nobody says how many.
 const PLACES: usize = 100;
@@ -87,12 +87,21 @@ pub(super) async fn line(
 }
 
 pub(super) async fn agents(State(api): State<Api>) -> Json<Vec<AgentView>> {
-    Json(api.control.engine().read(agent_views))
+    Json(with_troubles(&api, api.control.engine().read(agent_views)))
 }
 
 pub(super) async fn agent(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<AgentView>, ApiError> {
-    let found = api.control.engine().read(agent_views).into_iter().find(|agent| agent.name == name);
+    let agents = with_troubles(&api, api.control.engine().read(agent_views));
+    let found = agents.into_iter().find(|agent| agent.name == name);
     found.map(Json).ok_or_else(|| ApiError::not_found("there is no such agent"))
+}
+
+/// Says why agents that are down cannot be reached.
+fn with_troubles(api: &Api, mut agents: Vec<AgentView>) -> Vec<AgentView> {
+    for agent in agents.iter_mut().filter(|agent| !agent.up) {
+        agent.trouble = AgentName::parse(&agent.name).ok().and_then(|name| api.control.agent_trouble(&name));
+    }
+    agents
 }
 
 fn agent_views(state: &Dispatch) -> Vec<AgentView> {

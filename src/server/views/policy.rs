@@ -107,6 +107,8 @@ view! {
         target: String,
         /// Whether it can be reached.
         up: bool,
+        /// Why it cannot be reached, when it cannot and that is known.
+        trouble: Option<String>,
         /// Most operations at once; -1 is unlimited.
         concurrency: Limit,
         /// What they may ask together.
@@ -210,6 +212,7 @@ impl AgentView {
                 TargetSpec::Kubernetes(_) => "kubernetes".to_owned(),
             },
             up: agent.up,
+            trouble: None,
             concurrency: agent.policy.concurrency,
             capacity: agent.policy.capacity.clone(),
             running: agent.running,
