@@ -8,6 +8,7 @@
 mod bugs_double;
 mod bugs_limits;
 mod bugs_stuck;
+mod forecasts;
 mod oracle;
 mod pipelines;
 mod reservations;

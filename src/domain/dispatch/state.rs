@@ -547,6 +547,11 @@ impl State {
         self.runs.iter().map(|(ix, _)| self.view(ix))
     }
 
+    /// How many runs are unfinished.
+    pub fn unfinished(&self) -> usize {
+        self.runs.len()
+    }
+
     /// One unfinished run.
     pub fn run(&self, id: RunId) -> Option<RunView<'_>> {
         self.runs.find(id).map(|ix| self.view(ix))

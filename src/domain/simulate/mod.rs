@@ -4,6 +4,8 @@
 //! `schedule`, exactly as in the server. Only the clock and the ends of operations are made up.
 
 mod clock;
+mod forecast;
 mod workload;
 
+pub use forecast::{Confidence, Durations, FORECAST_EVENTS, FORECAST_RUNS, Forecast, forecast};
 pub use workload::{ClassResult, Point, SimulationResult, simulate};
