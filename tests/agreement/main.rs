@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod data;
+mod golden;
 mod rates;
 mod sections;
 mod verdicts;

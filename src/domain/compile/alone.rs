@@ -304,6 +304,10 @@ impl<'d> Lone<'_, 'd> {
         sections::check_params(&operation, component, at, &mut self.problems);
         if let Some(graph) = graph {
             graph.check(&mut self.problems);
+            let run = whole.get_mut("run").and_then(Value::as_object_mut);
+            if let Some((run, operations)) = run.zip(graph.embedded()) {
+                run.insert("operations".to_owned(), operations);
+            }
         }
         compiled::plugins_fit(&whole, &operation, at, &mut self.problems);
         merged_over(&mut whole, &operation);

@@ -55,6 +55,21 @@ impl<'d> Graph<'_, 'd> {
         found.iter().filter(|problem| ours(problem.code)).for_each(|problem| problems.push(problem.clone()));
     }
 
+    /// The operations with the components that they refer to in them.
+    pub fn embedded(&self) -> Option<Value> {
+        let mut operations = self.run.map()?.get("operations")?.as_array()?.clone();
+        for (i, operation) in operations.iter_mut().enumerate() {
+            let at = self.run.at(&format!("/operations/{i}"));
+            let Some(map) = at.map().filter(|map| !has_component(map)) else { continue };
+            if let (Some(operation), Some(Ok(target))) =
+                (operation.as_object_mut(), self.library.follow(map, &at, &self.path, self.project))
+            {
+                operation.extend(target.source.map().map(|component| ("component".to_owned(), component.clone().into())));
+            }
+        }
+        Some(Value::Array(operations))
+    }
+
     fn empty(&self) -> Diagnostic {
         Diagnostic::error(codes::EMPTY_GRAPH, self.run.place("/operations"), "the graph has no operations")
             .help("add at least one to `operations`")

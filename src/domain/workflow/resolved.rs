@@ -34,7 +34,13 @@ pub fn resolved(operation: &Value) -> Value {
     for section in ["inputs", "outputs", "contexts"] {
         for io in operation.get(section).and_then(Value::as_array).into_iter().flatten() {
             let (Some(name), Some(value)) = (io.get("name").and_then(Value::as_str), io.get("value")) else { continue };
-            variables.insert(name.to_owned(), minijinja::Value::from(Serde(value)));
+            // A flag is written as on a command line, or not at all.
+            let variable = match (io.get("isFlag"), value) {
+                (Some(Value::Bool(true)), Value::Bool(true)) => minijinja::Value::from(format!("--{name}")),
+                (Some(Value::Bool(true)), Value::Bool(false) | Value::Null) => minijinja::Value::from(""),
+                _ => minijinja::Value::from(Serde(value)),
+            };
+            variables.insert(name.to_owned(), variable);
             let param = context! { value => Serde(value), type => Serde(&io["type"]), as_str => text_of(value) };
             params.insert(name.to_owned(), param);
         }
