@@ -21,6 +21,7 @@ mod simulate;
 mod sync;
 mod up;
 pub mod validate;
+mod vendor;
 mod watch;
 mod workflows;
 
@@ -112,6 +113,8 @@ enum Verb {
     Serve(serve::ServeArgs),
     /// Check specs offline and say all that is wrong with them
     Validate(validate::ValidateArgs),
+    /// Keep a copy of what a `urlRef` names in the repository, with its digest
+    Vendor(vendor::VendorArgs),
     /// Show what a change would do, before it is merged
     Diff(diff::DiffArgs),
     /// Start a workflow or a polyaxonfile
@@ -185,6 +188,7 @@ fn run(cli: Cli) -> Result {
         Verb::Up(args) => up::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Validate(args) => validated(&args),
+        Verb::Vendor(args) => vendor::run(&args),
         Verb::Diff(args) => diff::run(args, client),
         Verb::Run(args) => run::run(args, client),
         Verb::Ops(verb) => ops::run(verb, &client()?),
