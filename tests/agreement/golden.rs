@@ -48,7 +48,10 @@ fn compiled_operations_equal_those_of_the_original() {
             }
         }
     }
-    println!("{files} files, {fields} fields compared, {} differ on purpose: {excused:?}", excused.values().sum::<u32>());
+    println!(
+        "{files} files, {fields} fields compared, {} differ on purpose: {excused:?}",
+        excused.values().sum::<u32>()
+    );
     assert!(wrong.is_empty(), "{} differences\n{}", wrong.len(), wrong.join("\n"));
 }
 
@@ -105,7 +108,8 @@ fn canonical(value: &Value) -> Value {
 
 /// Compares two values; what differs, with its pointer. Returns how many fields were looked at.
 fn differences(theirs: &Value, ours: &Value, pointer: &str, found: &mut Vec<(String, String, String)>) -> usize {
-    let shown = |value: Option<&Value>| value.map_or("nothing".to_owned(), |v| v.to_string().chars().take(120).collect());
+    let shown =
+        |value: Option<&Value>| value.map_or("nothing".to_owned(), |v| v.to_string().chars().take(120).collect());
     match (theirs, ours) {
         (Value::Object(a), Value::Object(b)) => {
             let mut count = 0;

@@ -64,7 +64,8 @@ impl<'d> Graph<'_, 'd> {
             if let (Some(operation), Some(Ok(target))) =
                 (operation.as_object_mut(), self.library.follow(map, &at, &self.path, self.project))
             {
-                operation.extend(target.source.map().map(|component| ("component".to_owned(), component.clone().into())));
+                operation
+                    .extend(target.source.map().map(|component| ("component".to_owned(), component.clone().into())));
             }
         }
         Some(Value::Array(operations))
