@@ -84,7 +84,7 @@ fn commands_are_rendered_as_by_the_original() {
 fn words(value: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match value {
-        Value::Array(list) => list.iter().flat_map(|one| words(one)).collect(),
+        Value::Array(list) => list.iter().flat_map(words).collect(),
         other => text(other).split_whitespace().map(str::to_owned).collect(),
     }
 }
