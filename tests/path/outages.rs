@@ -77,7 +77,7 @@ fn an_attempt_that_its_agent_has_lost_ends_and_is_not_tried_again() {
 #[test]
 fn an_agent_that_cannot_be_reached_says_why_and_blocks_nobody() {
     let all = Followed::after(|site| {
-        site.write("agents/far.yaml", "version: 1.1\nkind: agent\nname: far\nkubernetes: {namespace: ml}\n");
+        site.write("agents/far.yaml", "version: 1.1\nkind: agent\nname: far\nkubernetes: {namespace: ml, kubeconfig: \"file:/nowhere/kubeconfig\"}\n");
     });
     all.site.workflow("a-far", "far/default", "true");
     all.site.workflow("near", "here/fast", "echo {{ globals.owner_name }}");
@@ -89,7 +89,9 @@ fn an_agent_that_cannot_be_reached_says_why_and_blocks_nobody() {
     let near = runs.iter().find(|run| run.name == "near").unwrap();
     assert_eq!(std::fs::read_to_string(all.server.0.log_file(near).unwrap()).unwrap(), "acme\n");
     let far = AgentName::parse("far").unwrap();
-    assert!(all.server.0.agent_trouble(&far).unwrap().contains("kubernetes"));
+    all.server.until("it says why the far one is away", |server| {
+        server.0.agent_trouble(&far).is_some_and(|why| why.contains("/nowhere/kubeconfig"))
+    });
     assert!(all.server.0.agent_trouble(&AgentName::parse("here").unwrap()).is_none());
     assert!(all.server.0.engine().read(|state| state.agents().all(|agent| agent.up != (*agent.name == far))));
     assert!(runs.iter().any(|run| run.name == "a-far" && run.status == Status::Queued));
