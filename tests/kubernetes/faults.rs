@@ -117,15 +117,19 @@ fn a_namespace_that_is_missing_is_named_and_runs_start_once_it_is_there() {
 fn rights_that_are_taken_away_are_named_and_nothing_is_lost() {
     let Some((world, _guard)) = clusters() else { return };
     let namespace = world.namespace("rights");
-    let user = format!("{namespace}-user");
-    world.apply("a", &format!(
-        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {user}, namespace: {namespace}}}\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: r, namespace: {namespace}}}\nrules:\n- {{apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, create, patch, delete]}}\n- {{apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch, delete]}}\n- {{apiGroups: [\"\"], resources: [pods, services, pods/log, events], verbs: [get, list, watch, create, delete]}}\n"
-    ));
-    let bind = format!(
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: r, namespace: {namespace}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: r}}\nsubjects: [{{kind: ServiceAccount, name: {user}, namespace: {namespace}}}]\n"
-    );
-    world.apply("a", &bind);
-    let token = world.ok("a", &["create", "token", &user, "-n", &namespace]);
+    // The rights that `deploy/agent` gives, in a namespace of our own, as an overlay of a user's would.
+    let overlay = tempfile::tempdir().unwrap();
+    let base = overlay.path().join("base");
+    std::fs::create_dir(&base).unwrap();
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/agent")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), base.join(file.file_name())).unwrap();
+    }
+    let kustomization = format!("namespace: {namespace}\nresources: [base]\n");
+    std::fs::write(overlay.path().join("kustomization.yaml"), kustomization).unwrap();
+    let bind = || world.ok("a", &["apply", "-k", overlay.path().to_str().unwrap()]);
+    bind();
+    let token = world.ok("a", &["create", "token", "tidegate", "-n", &namespace]);
     let config = std::fs::read_to_string(&world.kubeconfig).unwrap();
     let site = site(world, &namespace);
     // The same cluster, as somebody with few rights.
@@ -143,7 +147,7 @@ fn rights_that_are_taken_away_are_named_and_nothing_is_lost() {
     site.write("projects/p/workflows/one.yaml", &Fate::new("succeed").with("run", "5s").workflow("one", "a/q"));
     site.push("one");
     server.until_status("one", Status::Running);
-    world.ok("a", &["delete", "rolebinding", "r", "-n", &namespace]);
+    world.ok("a", &["delete", "rolebinding", "tidegate", "-n", &namespace]);
     site.write("projects/p/workflows/two.yaml", &Fate::new("succeed").workflow("two", "a/q"));
     site.push("two");
     let why = until_down(&server, "a");
@@ -152,7 +156,7 @@ fn rights_that_are_taken_away_are_named_and_nothing_is_lost() {
     let why = until_down(&server, "a");
     assert!(why.contains("its account may not create jobs"), "{why}");
     assert_eq!(server.run_of("one").unwrap().status, Status::Running);
-    world.apply("a", &bind);
+    bind();
     server.until_status("one", Status::Succeeded);
     server.until_status("two", Status::Succeeded);
 }

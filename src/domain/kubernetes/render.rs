@@ -1,8 +1,7 @@
 //! The objects that an attempt becomes: a root, whose end is the end of the attempt, and what belongs to it.
 //!
 //! What a person wrote in Kubernetes' words is passed through; what Polyaxon allows beyond them (a command as a text,
-//! numbers as quantities, an unnamed container) is brought into form. Where this differs from what the original makes,
-//! `tests/kubernetes/golden.rs` says so, field by field.
+//! numbers as quantities, an unnamed container) is brought into form.
 
 mod distributed;
 mod template;
