@@ -269,6 +269,12 @@ fn a_waiting_run_is_explained_stopped_and_deleted() {
     let why = site.get(&format!("/runs/{run}/explain"));
     assert_eq!(why["blocker"]["blocker"], "queueHeld", "{why}");
     assert!(why["sentence"].as_str().unwrap().contains("here/held is held"), "{why}");
+    // In a held queue nothing starts, and without a past there is nothing to go by.
+    assert_eq!(why["forecast"], Value::Null, "{why}");
+    let done = site.start_run("echo");
+    site.until_status(&done, "succeeded");
+    let forecast = &site.get(&format!("/runs/{run}/explain"))["forecast"];
+    assert_eq!((&forecast["p50Seconds"], &forecast["samples"]), (&Value::Null, &json!(1)), "{forecast}");
     let line = site.get("/queues/here/held/line");
     assert_eq!((line[0]["uuid"].as_str(), line[0]["position"].as_u64()), (Some(run.as_str()), Some(1)));
 

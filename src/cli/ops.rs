@@ -131,7 +131,12 @@ pub fn run(verb: Ops, client: &Client) -> Result {
         Ops::Explain { run, output } => {
             let why: ExplainView = client.get(&format!("{}/explain", path(&run)))?;
             match output.output {
-                Output::Table => out(&format!("{}\n", show::plain(&why.sentence)))?,
+                Output::Table => {
+                    out(&format!("{}\n", show::plain(&why.sentence)))?;
+                    if let Some(forecast) = &why.forecast {
+                        out(&format!("{}\n", show::plain(&forecast.sentence)))?;
+                    }
+                }
                 other => show::one(other, &why, &why.uuid, &[])?,
             }
         }

@@ -6,6 +6,7 @@
 pub mod access;
 mod error;
 mod extract;
+mod forecast;
 mod logs;
 mod metrics;
 mod openapi;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use super::Api;
 use super::error::{ApiError, accepted};
 use super::extract::{Actor, Body, OneRun, Params};
+use super::forecast;
 use super::views::{AgainBody, ConditionView, DoneView, ExplainView, RunView, StartBody};
 use crate::control::{Again, StartRequest, StartSource};
 use crate::domain::dispatch::command::Command;
@@ -123,18 +124,20 @@ pub(super) async fn conditions(
     Ok(Json(rows.into_iter().map(Into::into).collect()))
 }
 
-pub(super) async fn explain(State(api): State<Api>, OneRun(run): OneRun) -> Json<ExplainView> {
+pub(super) async fn explain(State(api): State<Api>, OneRun(run): OneRun) -> Result<Json<ExplainView>, ApiError> {
     let blocker = api.control.engine().read(|state| blocker_of(state, run.id));
     let sentence = match &blocker {
         Some(blocker) => blocker.sentence(),
         None => format!("it has ended: {}", run.status),
     };
-    Json(ExplainView {
+    let forecast = forecast::of_run(&api, run.id).await?;
+    Ok(Json(ExplainView {
         uuid: run.id.to_string(),
         status: run.status.to_string(),
         blocker: blocker.and_then(|blocker| serde_json::to_value(blocker).ok()),
         sentence,
-    })
+        forecast,
+    }))
 }
 
 pub(super) async fn stop(

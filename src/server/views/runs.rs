@@ -91,6 +91,25 @@ view! {
         blocker: Option<Value>,
         /// The same as a sentence, with what would mend it.
         sentence: String,
+        /// When it may expect to start; absent when it does not wait, or nothing has ended lately to go by.
+        forecast: Option<ForecastView>,
+    }
+}
+
+view! {
+    /// When a waiting run may expect to start, by the real dispatcher run ahead with recent durations. What comes later
+    /// and goes first is not foreseen.
+    ForecastView {
+        /// Half of the futures had it started by then, in seconds from now; absent when fewer did.
+        p50_seconds: Option<f64>,
+        /// Nine of ten had.
+        p90_seconds: Option<f64>,
+        /// How many durations this rests on.
+        samples: u64,
+        /// How far to rely on it: `low`, `fair` or `good`.
+        confidence: String,
+        /// The same as a sentence.
+        sentence: String,
     }
 }
 
