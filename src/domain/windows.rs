@@ -1,5 +1,7 @@
 //! Whether a queue may dispatch now, and until when that stays so: windows of crontab line, duration and time zone.
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::cron::{Cron, zone};
 use crate::domain::spec::Window;
 use crate::domain::time::{Span, Timestamp};
@@ -10,7 +12,8 @@ const FOR_EVER: Span = Span::seconds(10 * 366 * 86_400);
 const MAX_JOINED: usize = 10_000;
 
 /// Whether some windows are open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Opening {
     /// Open until this moment; `None`: for ever.
     Open(Option<Timestamp>),

@@ -14,6 +14,7 @@ use tidegate::domain::quantity::Resources;
 use tidegate::domain::sharing::{LevelDemand, budgets};
 use tidegate::domain::spec::{Limit, Order, Priority};
 use tidegate::domain::time::Timestamp;
+use tidegate::domain::windows::open_at;
 
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -72,6 +73,8 @@ pub struct Oracle {
     groups: BTreeMap<(ProjectName, String), u32>,
     pipelines: BTreeMap<RunId, Limit>,
     changed: BTreeMap<QueueName, QueuePolicy>,
+    /// The moment, for queues with windows.
+    pub now: Timestamp,
     clock: u64,
 }
 
@@ -146,6 +149,10 @@ impl Oracle {
                 let found = self.queues.iter_mut().find(|q| q.name == *queue).expect("only known queues change");
                 let declared = std::mem::replace(&mut found.policy, policy.clone());
                 self.changed.entry(queue.clone()).or_insert(declared);
+            }
+            Event::QueueTurned { queue, opening } => {
+                let found = self.queues.iter().find(|q| q.name == *queue).expect("only known queues turn");
+                assert_eq!(*opening, open_at(&found.policy.windows, at), "queue {queue}");
             }
             Event::QueueGone { queue } => {
                 assert!(self.runs.iter().all(|run| run.new.queue != *queue), "queue {queue} went with runs");
@@ -297,6 +304,7 @@ impl Oracle {
         let of_agent = self.queues.iter().filter(|queue| queue.name.agent == agent.name);
         let ready = |queue: &&Queue| {
             !queue.policy.hold
+                && open_at(&queue.policy.windows, self.now).is_open()
                 && room(queue.policy.concurrency, self.used_of_queue(queue).len())
                 && self.candidates(queue).iter().any(|run| self.fits_queue(queue, run))
         };

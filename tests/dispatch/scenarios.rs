@@ -7,7 +7,8 @@ use tidegate::domain::dispatch::observation::{Cause, Seen};
 use tidegate::domain::dispatch::status::Status;
 use tidegate::domain::dispatch::{Blocker, FIRST_RETRY, Owed, never_fits, next_wakeup};
 use tidegate::domain::ids::RunId;
-use tidegate::domain::spec::{OnRemove, Order, Sharing, WhenBusy};
+use tidegate::domain::spec::{OnRemove, Order, Sharing, WhenBusy, Window};
+use tidegate::domain::time::{Duration, Timestamp};
 
 use crate::world::{World, limit, policy, queue_name, resources};
 
@@ -125,6 +126,37 @@ fn lowering_a_limit_stops_nothing_and_starts_nothing_until_below() {
     assert_eq!((world.status(more[0]), world.status(more[1])), (Some(Status::Scheduled), Some(Status::Queued)));
     world.queue("a/q", policy(1, 3));
     assert_eq!(world.running("a/q"), 3);
+}
+
+#[test]
+fn a_queue_with_windows_dispatches_while_one_is_open() {
+    let windows = |cron: &str| {
+        let duration = Duration::parse("2h").unwrap();
+        vec![Window { cron: cron.to_owned(), duration, time_zone: Some("UTC".to_owned()) }]
+    };
+    // The world begins sixteen minutes after midnight.
+    let mut world = world(-1, QueuePolicy { windows: windows("0 1 * * *"), ..policy(1, 1) });
+    let runs = world.submit_all("a/q", 3);
+    let opens = Timestamp(3_600_000);
+    assert_eq!(world.explain(runs[0]), Blocker::QueueClosed { queue: queue_name("a/q"), until: Some(opens) });
+    assert_eq!(next_wakeup(&world.state), Some(opens));
+    world.tick(2599);
+    assert_eq!(world.running("a/q"), 0);
+    world.tick(1);
+    assert_eq!(world.running("a/q"), 1);
+    assert_eq!(next_wakeup(&world.state), Some(Timestamp(3 * 3_600_000)), "it closes");
+    world.crash();
+    world.finish(runs[0]);
+    assert_eq!(world.status(runs[1]), Some(Status::Scheduled));
+    // What runs goes on when the window closes; what waits, waits for tomorrow's, or for other windows.
+    world.tick(2 * 3600);
+    assert_eq!(world.status(runs[1]), Some(Status::Scheduled));
+    world.finish(runs[1]);
+    assert!(matches!(world.explain(runs[2]), Blocker::QueueClosed { .. }));
+    world.queue("a/q", QueuePolicy { windows: windows("0 2 * * *"), ..policy(1, 1) });
+    assert_eq!(world.status(runs[2]), Some(Status::Scheduled));
+    world.queue("a/q", policy(1, 1));
+    assert_eq!(next_wakeup(&world.state), None);
 }
 
 #[test]

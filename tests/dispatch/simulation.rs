@@ -19,8 +19,8 @@ use tidegate::domain::dispatch::observation::{Cause, Observation, Seen};
 use tidegate::domain::dispatch::status::Status;
 use tidegate::domain::dispatch::{Owed, outbox};
 use tidegate::domain::ids::{AttemptName, QueueName, RunId};
-use tidegate::domain::spec::{OnRemove, Order, Sharing, WhenBusy};
-use tidegate::domain::time::Span;
+use tidegate::domain::spec::{OnRemove, Order, Sharing, WhenBusy, Window};
+use tidegate::domain::time::{Duration, Span};
 
 use crate::world::{
     World, agent_name, agent_policy, limit, policy, project_name, project_policy, queue_name, resources,
@@ -140,6 +140,10 @@ impl Simulation {
         policy.weight = 1 + self.random.below(3) as u32;
         policy.order = self.random.of(&[Order::Backfill, Order::Backfill, Order::Strict]);
         policy.hold = self.random.chance(10);
+        if self.random.chance(10) {
+            let duration = Duration::parse("1m").expect("a duration");
+            policy.windows = vec![Window { cron: "*/3 * * * *".to_owned(), duration, time_zone: None }];
+        }
         policy.on_remove = match self.random.below(3) {
             0 => OnRemove::Drain,
             1 => OnRemove::Cancel,

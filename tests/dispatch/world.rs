@@ -101,6 +101,7 @@ impl World {
 
     pub fn pass(&mut self) -> Vec<Event> {
         let mut all = Vec::new();
+        self.oracle.now = self.now;
         loop {
             let (events, again) = schedule(&mut self.state, self.now);
             all.extend(events.iter().cloned());

@@ -15,6 +15,7 @@ use crate::domain::ids::{AgentName, Attempt, CommitId, Digest, Name, ProjectName
 use crate::domain::quantity::Resources;
 use crate::domain::spec::{Limit, Sharing};
 use crate::domain::time::Timestamp;
+use crate::domain::windows::Opening;
 
 /// The version that [`Event`] is written with.
 pub const EVENT_VERSION: u32 = 2;
@@ -33,6 +34,13 @@ pub enum Event {
         policy: QueuePolicy,
         /// Who did it.
         by: String,
+    },
+    /// A queue with windows opened or closed.
+    QueueTurned {
+        /// Which queue.
+        queue: QueueName,
+        /// What it is from now on, and until when.
+        opening: Opening,
     },
     /// A removed queue has finished what it had.
     QueueGone {

@@ -12,6 +12,7 @@ use crate::domain::ids::{AgentName, ProjectName, QueueName, RunId};
 use crate::domain::quantity::Quantity;
 use crate::domain::spec::Order;
 use crate::domain::time::Timestamp;
+use crate::domain::windows::Opening;
 
 /// The one reason why a run is not running now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,6 +37,8 @@ pub enum Blocker {
     NeverFits { within: String, resource: String, need: Quantity, have: Quantity },
     /// Its queue is held.
     QueueHeld { queue: QueueName },
+    /// No window of its queue is open.
+    QueueClosed { queue: QueueName, until: Option<Timestamp> },
     /// Its queue runs as many operations as it may.
     QueueConcurrency { queue: QueueName, limit: u32, running: u32 },
     /// Its queue has too little quota left.
@@ -85,6 +88,12 @@ impl Blocker {
                 "it can never start: it asks for {resource}={need}, and {within} has {have}; ask for less, or raise that"
             ),
             Self::QueueHeld { queue } => format!("queue {queue} is held; it goes on when the hold is taken away"),
+            Self::QueueClosed { queue, until: Some(until) } => {
+                format!("queue {queue} is outside of its windows; it goes on at {until}")
+            }
+            Self::QueueClosed { queue, until: None } => {
+                format!("queue {queue} is outside of its windows, and none of them opens again; mend its `windows`")
+            }
             Self::QueueConcurrency { queue, limit, running } => {
                 format!(
                     "queue {queue} runs {running} operations and may run {limit}; it goes on when enough have ended"
@@ -167,6 +176,9 @@ fn queue_blocker(state: &State, ix: RunIx) -> Blocker {
     }
     if queue.policy.hold || queue.policy.concurrency.max() == 0 {
         return Blocker::QueueHeld { queue: queue.name.clone() };
+    }
+    if let Opening::Closed(until) = queue.opening {
+        return Blocker::QueueClosed { queue: queue.name.clone(), until };
     }
     if !queue.policy.concurrency.admits(queue.used) {
         let limit = queue.policy.concurrency.max();

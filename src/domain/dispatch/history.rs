@@ -189,6 +189,7 @@ pub fn project(at: Timestamp, seq: Seq, event: &Event, out: &mut Vec<RowOp>) {
     match event {
         Event::QueueChanged { .. }
         | Event::QueueGone { .. }
+        | Event::QueueTurned { .. }
         | Event::AgentGone { .. }
         | Event::SchedulesArmed { .. }
         | Event::ScheduleFired { .. } => {}

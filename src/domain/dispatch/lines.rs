@@ -279,7 +279,7 @@ impl Queues {
     /// place is refreshed by the caller, once for all that one event does.
     pub fn list(&mut self, ix: Ix) {
         let queue = &self.queues[ix];
-        let may = !queue.policy.hold && queue.policy.concurrency.admits(queue.used);
+        let may = !queue.policy.hold && queue.opening.is_open() && queue.policy.concurrency.admits(queue.used);
         let classes = if may { self.classes(queue) } else { Classes::default() };
         let open = classes != Classes::default();
         let agent = &self.agents[queue.agent];

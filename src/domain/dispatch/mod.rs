@@ -11,6 +11,7 @@ pub mod event;
 mod explain;
 mod gates;
 pub mod history;
+mod hours;
 mod index;
 mod invariants;
 mod lines;

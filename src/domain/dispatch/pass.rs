@@ -30,6 +30,9 @@ pub fn schedule_some(state: &mut State, now: Timestamp, most: usize) -> (Vec<Eve
         state.apply(now, &event);
         events.push(event);
     };
+    while let Some(event) = state.queues.turn(now) {
+        emit(state, event);
+    }
     let mut readied = 0;
     while readied < PASS_CHUNK
         && let Some((until, run)) = state.retries.first().copied()
@@ -81,7 +84,9 @@ pub fn schedule_some(state: &mut State, now: Timestamp, most: usize) -> (Vec<Eve
 
 /// When the next thing is due by itself, if anything is.
 pub fn next_wakeup(state: &State) -> Option<Timestamp> {
-    state.retries.first().map(|(until, _)| *until)
+    let retry = state.retries.first().map(|(until, _)| *until);
+    let hours = state.queues.hours.first().map(|(until, _)| *until);
+    retry.into_iter().chain(hours).min()
 }
 
 /// What becomes of the waiting runs of a removed queue, at most so many at once, or of a removed thing that has nothing

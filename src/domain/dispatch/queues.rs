@@ -17,6 +17,8 @@ use super::table::{Ix, Line, Slab, Table};
 use super::tree::Tree;
 use crate::domain::catalog::{AgentPolicy, QueuePolicy};
 use crate::domain::ids::{AgentName, QueueName};
+use crate::domain::time::Timestamp;
+use crate::domain::windows::Opening;
 
 pub(super) use super::agents::Rank;
 
@@ -36,6 +38,8 @@ pub(super) struct Queue {
     /// Unfinished runs that name it, wherever they stand.
     pub runs: u32,
     pub last_served: u64,
+    /// Whether its windows are open.
+    pub opening: Opening,
     pub shape_of: BTreeMap<Request, Ix>,
     /// Lines that are not empty and can fit some day, by the order of their first.
     pub lines: Tree<u64, Need>,
@@ -108,6 +112,8 @@ pub(super) struct Queues {
     pub served: u64,
     /// Agents that could hand over an operation now.
     pub open: BTreeSet<AgentKey>,
+    /// When queues with windows open or close next.
+    pub hours: BTreeSet<(Timestamp, Ix)>,
 }
 
 impl Queues {
@@ -118,7 +124,7 @@ impl Queues {
         }
     }
 
-    fn set_budgets(&mut self, agent: Ix) {
+    pub fn set_budgets(&mut self, agent: Ix) {
         self.agents[agent].set_budgets(self.limits.sharing, self.limits.concurrency);
         self.refresh_agent(agent);
     }
@@ -160,6 +166,7 @@ impl Queues {
                 waiting: 0,
                 runs: 0,
                 last_served: 0,
+                opening: Opening::Open(None),
                 shape_of: BTreeMap::new(),
                 lines: Tree::default(),
                 places: Places::default(),
@@ -170,16 +177,20 @@ impl Queues {
             let ix = self.queues.insert(queue);
             self.queue_of.insert(name.clone(), ix);
             self.agents[agent].queues.insert(ix);
+            self.set_hours(ix);
             self.agents[agent].seat(rank, limit, 0);
             self.set_budgets(agent);
             return;
         };
         self.unlist(ix);
+        self.forget_hours(ix);
         let queue = &mut self.queues[ix];
         let agent = queue.agent;
         self.agents[agent].unseat(queue.rank(), queue.policy.concurrency, queue.used);
         let changed = queue.quota != quota;
         (queue.policy, queue.quota, queue.removed) = (policy, quota, false);
+        self.set_hours(ix);
+        let queue = &self.queues[ix];
         self.agents[agent].seat(rank, limit, queue.used);
         if changed {
             self.judge_shapes(runs, ix);
@@ -190,6 +201,7 @@ impl Queues {
 
     pub fn remove_queue(&mut self, ix: Ix) {
         self.unlist(ix);
+        self.forget_hours(ix);
         let queue = self.queues.remove(ix);
         self.queue_of.remove(&queue.name);
         self.agents[queue.agent].queues.remove(&ix);

@@ -16,9 +16,10 @@ use crate::domain::ids::{AgentName, Digest, ProjectName, QueueName, RunId, Workf
 use crate::domain::quantity::Resources;
 use crate::domain::spec::{Limit, Priority};
 use crate::domain::time::Timestamp;
+use crate::domain::windows::Opening;
 
 /// The version of the form below.
-pub const SNAPSHOT_VERSION: u32 = 3;
+pub const SNAPSHOT_VERSION: u32 = 4;
 
 /// The stored form.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +57,7 @@ struct AgentSnapshot {
 struct QueueSnapshot {
     name: QueueName,
     policy: QueuePolicy,
+    opening: Opening,
     last_served: u64,
     removed: bool,
     patience: Option<PatienceSnapshot>,
@@ -136,6 +138,7 @@ pub fn take(state: &State) -> Snapshot {
             .map(|queue| QueueSnapshot {
                 name: queue.name.clone(),
                 policy: queue.policy.clone(),
+                opening: queue.opening,
                 last_served: queue.last_served,
                 removed: queue.removed,
                 patience: queue.patience.map(|known| passed_over(state, &known)),
@@ -195,6 +198,7 @@ pub fn restore(snapshot: Snapshot) -> State {
     }
     for queue in &snapshot.queues {
         state.queues.set_queue(&state.runs, &queue.name, queue.policy.clone());
+        state.queues.set_opening(state.queues.queue_of[&queue.name], queue.opening);
     }
     let gates = restore_gates(&mut state, snapshot.gates);
     for run in snapshot.runs {

@@ -88,6 +88,11 @@ impl State {
                     self.stir(queue);
                 }
             }
+            Event::QueueTurned { queue, opening } => {
+                if let Some(ix) = self.queues.queue_of.get(queue) {
+                    self.queues.set_opening(*ix, *opening);
+                }
+            }
             Event::QueueGone { queue } => {
                 self.undrain(&Draining::Queue(queue.clone()));
                 self.overrides.remove(queue);
