@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::domain::catalog::CompiledOperation;
 use crate::domain::dispatch::command::{Command, Outcome};
 use crate::domain::dispatch::event::Event;
-use crate::domain::dispatch::history::{MAX_PAGE, RunFilter, RunOrder, RunRow};
+use crate::domain::dispatch::history::{MAX_PAGE, Parent, RunFilter, RunOrder, RunRow};
 use crate::domain::dispatch::status::Status;
 use crate::domain::ids::{Digest, RunId};
 use crate::domain::workflow::conductor::{Conductor, Records, Unreadable};
@@ -190,7 +190,7 @@ impl Records for Rows<'_> {
     fn children(&self, pipeline: RunId, each: &mut dyn FnMut(RunRow)) -> Result<(), Unreadable> {
         let mut cursor = None;
         loop {
-            let (parent, order, limit) = (Some(pipeline), RunOrder::OldestFirst, MAX_PAGE);
+            let (parent, order, limit) = (Parent::Is(pipeline), RunOrder::OldestFirst, MAX_PAGE);
             let filter = RunFilter { parent, order, cursor, limit, ..RunFilter::default() };
             let page = self.0.runs(&filter).map_err(|error| Unreadable::Now(error.to_string()))?;
             cursor = page.last().map(|row| row.seq);

@@ -75,6 +75,21 @@ fn the_example_is_the_organization_that_the_readme_describes() {
     assert_eq!(catalog.presets.len(), 1);
 }
 
+/// The first command that the README names. Its graph has a branch that is skipped when all goes well, and a sweep whose
+/// points are stopped early: the outermost runs say whether it went well.
+#[test]
+fn up_runs_the_example_to_its_end() {
+    let data = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["up", "--once", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(data.path())
+        .arg(example())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
 #[test]
 fn queues_come_from_where_the_comments_say() {
     let catalog = sound(&example(), &[]);

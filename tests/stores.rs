@@ -13,7 +13,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tidegate::domain::catalog::SupersedePolicy;
 use tidegate::domain::dispatch::event::{Event, NewRun, Origin, RevisionApplied};
-use tidegate::domain::dispatch::history::{MAX_PAGE, RunFilter, RunOrder, RunRow};
+use tidegate::domain::dispatch::history::{MAX_PAGE, Parent, RunFilter, RunOrder, RunRow};
 use tidegate::domain::dispatch::observation::Cause;
 use tidegate::domain::dispatch::status::Status;
 use tidegate::domain::ids::{
@@ -442,7 +442,8 @@ fn filters_narrow_and_agree_with_counts() {
             (RunFilter { agent: agent("us-east"), ..any() }, vec!["100%_'x", "train-2", "train-1"]),
             (RunFilter { commit: Some("8c1d2f0".into()), ..any() }, vec!["train-3", "train-2", "train-1"]),
             (RunFilter { commit: Some("c1d2f0".into()), ..any() }, vec![]),
-            (RunFilter { parent: Some(id(1)), ..any() }, vec!["100%_'x"]),
+            (RunFilter { parent: Parent::Is(id(1)), ..any() }, vec!["100%_'x"]),
+            (RunFilter { parent: Parent::None, ..any() }, vec!["train-3", "train-2", "train-1"]),
             (RunFilter { name_contains: Some("%_'".into()), ..any() }, vec!["100%_'x"]),
             (RunFilter { name_contains: Some("Train".into()), ..any() }, vec![]),
             (RunFilter { created_after: Some(Timestamp(3_000)), ..any() }, vec!["100%_'x", "train-3"]),

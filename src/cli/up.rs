@@ -11,7 +11,7 @@ use clap::Args;
 use super::serve::{ListenArgs, stop_signal, with_server};
 use super::{Exit, Result, live};
 use crate::control::{ControlPlane, POLL_INTERVAL, Settings, SourceSetting};
-use crate::domain::dispatch::history::RunFilter;
+use crate::domain::dispatch::history::{Parent, RunFilter};
 use crate::domain::dispatch::status::Status;
 use crate::domain::spec::FirstSync;
 use crate::store::SqliteStore;
@@ -25,7 +25,7 @@ pub struct UpArgs {
     /// Where everything is kept; DIR/.tidegate when absent
     #[arg(long, env = "TIDEGATE_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// End when all runs have ended, with 2 when one did not succeed and 3 when a file has errors
+    /// End when all runs have ended, with 2 when one that is part of no pipeline did not succeed and 3 when a file has errors
     #[arg(long)]
     once: bool,
     /// Forget what earlier starts kept in the data directory: everything starts anew
@@ -108,7 +108,9 @@ fn all_ended(control: &ControlPlane) -> bool {
 
 fn outcome(control: &ControlPlane) -> Result {
     let statuses = vec![Status::Failed, Status::UpstreamFailed, Status::Stopped];
-    let unlucky = control.engine().history().count(&RunFilter { statuses, ..RunFilter::default() })?;
+    // A pipeline answers for what is below it: a branch that was meant for a failure is no failure.
+    let outermost = RunFilter { statuses, parent: Parent::None, ..RunFilter::default() };
+    let unlucky = control.engine().history().count(&outermost)?;
     Ok(match () {
         () if control.sync_status().errors > 0 => Exit::Invalid,
         () if unlucky > 0 => Exit::Changes,

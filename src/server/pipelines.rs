@@ -8,7 +8,7 @@ use super::error::ApiError;
 use super::extract::OneRun;
 use super::views::PipelineView;
 use crate::domain::catalog::CompiledOperation;
-use crate::domain::dispatch::history::{MAX_PAGE, RunFilter, RunOrder, RunRow};
+use crate::domain::dispatch::history::{MAX_PAGE, Parent, RunFilter, RunOrder, RunRow};
 use crate::domain::ids::Digest;
 use crate::engine::wall_clock;
 use crate::store::{History, StoreError};
@@ -22,7 +22,7 @@ pub(super) async fn get(State(api): State<Api>, OneRun(run): OneRun) -> Result<J
         let operation = operation(history, known.spec)?;
         let mut children: Vec<RunRow> = Vec::new();
         loop {
-            let (parent, order) = (Some(known.id), RunOrder::OldestFirst);
+            let (parent, order) = (Parent::Is(known.id), RunOrder::OldestFirst);
             let cursor = children.last().map(|row| row.seq);
             let page = history.runs(&RunFilter { parent, order, cursor, limit: MAX_PAGE, ..RunFilter::default() })?;
             let last = page.len() < MAX_PAGE;

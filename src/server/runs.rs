@@ -13,7 +13,7 @@ use super::views::{AgainBody, ConditionView, DoneView, ExplainView, RunView, Sta
 use crate::control::{Again, StartRequest, StartSource};
 use crate::domain::dispatch::command::Command;
 use crate::domain::dispatch::explain as blocker_of;
-use crate::domain::dispatch::history::{MAX_PAGE, RunFilter};
+use crate::domain::dispatch::history::{MAX_PAGE, Parent, RunFilter};
 use crate::domain::dispatch::status::Status;
 use crate::domain::ids::{AgentName, Name, NameError, ProjectName, QueueName, RunId, WorkflowName};
 
@@ -35,7 +35,7 @@ pub struct RunsQuery {
     commit: Option<String>,
     /// Runs whose name has this in it.
     name: Option<String>,
-    /// Direct children of this pipeline.
+    /// Direct children of this pipeline; `none` for the outermost runs.
     parent: Option<String>,
     /// Most runs of the answer; 100 when absent, at most 1000.
     limit: Option<usize>,
@@ -76,9 +76,12 @@ fn filter(pairs: &[(String, String)]) -> Result<(RunFilter, Option<String>), Api
             "commit" => filter.commit = Some(value.clone()),
             "name" => filter.name_contains = Some(value.clone()),
             "parent" => {
-                let id =
-                    RunId::parse(value).ok_or_else(|| ApiError::bad_request("`parent` is the whole id of a run"))?;
-                filter.parent = Some(id);
+                let bad =
+                    || ApiError::bad_request("`parent` is the whole id of a run, or `none` for the outermost runs");
+                filter.parent = match value.as_str() {
+                    "none" => Parent::None,
+                    id => Parent::Is(RunId::parse(id).ok_or_else(bad)?),
+                };
             }
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));

@@ -2,10 +2,9 @@
 //! attempt starts once, none is lost, no limit is exceeded at any moment.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::process::{Pauses, ServerProcess};
 use crate::site::{Site, queue};
 
 /// Kills and runs, unless `TIDEGATE_KILLS` and `TIDEGATE_KILL_RUNS` say otherwise.
@@ -21,8 +20,8 @@ fn kill_dash_nine_loses_nothing_and_doubles_nothing() {
     site.write("queues/here/fast.yaml", &queue("fast", LIMIT as u32));
     let records = site.path().join("records");
     site.push("first");
-    let mut server = serve(&site);
-    wait_applied(&site, &server.1);
+    let mut server = ServerProcess::start(&site);
+    server.until_applied(&site);
     for i in 0..runs {
         // One line at the start and one at the end, each a single write of its own.
         let script = format!(
@@ -33,32 +32,22 @@ fn kill_dash_nine_loses_nothing_and_doubles_nothing() {
         site.workflow(&format!("w{i}"), "here/fast", &script);
     }
     site.push(&format!("many\n\nAllow-Starts: {runs}"));
-    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut pauses = Pauses::new();
     for _ in 0..kills {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        std::thread::sleep(Duration::from_millis(20 + random % 250));
-        server.0.kill().unwrap();
-        server.0.wait().unwrap();
-        server = serve(&site);
+        pauses.sleep();
+        server.kill_and_restart(&site);
     }
     let begun = Instant::now();
     loop {
         let ends =
             std::fs::read_to_string(&records).unwrap_or_default().lines().filter(|l| l.starts_with("end")).count();
-        if ends == runs && succeeded(&server.1) == runs {
+        if ends == runs && succeeded(&server) == runs {
             break;
         }
-        assert!(
-            begun.elapsed() < Duration::from_secs(120),
-            "{ends} of {runs} ended, {} succeeded",
-            succeeded(&server.1)
-        );
+        assert!(begun.elapsed() < Duration::from_secs(120), "{ends} of {runs} ended, {} succeeded", succeeded(&server));
         std::thread::sleep(Duration::from_millis(50));
     }
-    server.0.kill().unwrap();
-    server.0.wait().unwrap();
+    drop(server);
     check(&std::fs::read_to_string(&records).unwrap(), runs);
 }
 
@@ -85,47 +74,6 @@ fn check(records: &str, runs: usize) {
     assert!(most as usize <= LIMIT, "{most} at once, the limit is {LIMIT}");
 }
 
-/// The server as a process of its own, and its address.
-fn serve(site: &Site) -> (Child, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--branch", "main", "--repo"])
-        .arg(site.bare())
-        .arg("--data-dir")
-        .arg(site.path().join("data"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    let mut said = BufReader::new(child.stderr.take().unwrap());
-    while !line.starts_with("serving ") {
-        line.clear();
-        assert!(said.read_line(&mut line).unwrap() > 0, "the server says where it listens");
-    }
-    // What else it says is read and thrown away, so that it never waits for a reader.
-    std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-    (child, line.trim().trim_start_matches("serving ").to_owned())
-}
-
-fn ask(address: &str, args: &[&str]) -> serde_json::Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .args(args)
-        .args(["-o", "json", "--server", address])
-        .output()
-        .unwrap();
-    serde_json::from_slice(&output.stdout).unwrap_or_default()
-}
-
-fn succeeded(address: &str) -> usize {
-    ask(address, &["ops", "ls", "--status", "succeeded", "--limit", "1000"]).as_array().map_or(0, Vec::len)
-}
-
-fn wait_applied(site: &Site, address: &str) {
-    let begun = Instant::now();
-    let commit = site.git(&["rev-parse", "HEAD"]);
-    while ask(address, &["sync", "status"])["applied"] != commit.as_str() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{}", ask(address, &["sync", "status"]));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+fn succeeded(server: &ServerProcess) -> usize {
+    server.ask(&["ops", "ls", "--status", "succeeded", "--limit", "1000"]).as_array().map_or(0, Vec::len)
 }

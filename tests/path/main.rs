@@ -5,6 +5,7 @@
 mod kill;
 mod outages;
 mod people;
+mod process;
 mod removals;
 mod scenarios;
 mod site;

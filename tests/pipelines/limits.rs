@@ -1,13 +1,11 @@
 //! Nested limits and kill -9, with real processes. What the processes write themselves is the witness.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tidegate::domain::dispatch::status::Status;
 
+use crate::process::{Pauses, ServerProcess};
 use crate::site::{Site, queue};
 use crate::{begun, ended, push};
 
@@ -74,46 +72,13 @@ fn five_nested_graphs_stay_within_their_controllers_four_and_use_them() {
     assert!(share > 0.8, "{share} of the limit is in use, although processes take time to start");
 }
 
-/// The server as a process of its own, and its address.
-fn serve(site: &Site) -> (Child, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--branch", "main", "--repo"])
-        .arg(site.bare())
-        .arg("--data-dir")
-        .arg(site.path().join("data"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    let mut said = BufReader::new(child.stderr.take().unwrap());
-    while !line.starts_with("serving ") {
-        line.clear();
-        assert!(said.read_line(&mut line).unwrap() > 0, "the server says where it listens");
-    }
-    // What else it says is read and thrown away, so that it never waits for a reader.
-    std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-    (child, line.trim().trim_start_matches("serving ").to_owned())
-}
-
-fn ask(address: &str, args: &[&str]) -> Value {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    let output = command.args(args).args(["-o", "json", "--server", address]).output().unwrap();
-    serde_json::from_slice(&output.stdout).unwrap_or_default()
-}
-
 #[test]
 fn kill_dash_nine_in_the_middle_of_a_hyperband() {
     let site = Site::new();
     site.write("queues/here/fast.yaml", &queue("fast", 3));
     site.push("first");
-    let (mut child, mut address) = serve(&site);
-    let begun = Instant::now();
-    while ask(&address, &["sync", "status"])["applied"].is_null() {
-        assert!(begun.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let mut server = ServerProcess::start(&site);
+    server.until_applied(&site);
     let log = site.path().join("log");
     let operation = format!(
         r#"queue: here/fast
@@ -133,9 +98,9 @@ component:
         log.display()
     );
     push(&site, "band", &operation);
-    let (mut kills, mut random) = (0, 0x9E37_79B9_7F4A_7C15_u64);
+    let (mut kills, mut pauses, begun) = (0, Pauses::new(), Instant::now());
     let run = loop {
-        let runs = ask(&address, &["ops", "ls", "--name", "band", "--limit", "1000"]);
+        let runs = server.ask(&["ops", "ls", "--name", "band", "--limit", "1000"]);
         let band = runs.as_array().into_iter().flatten().find(|run| run["name"] == "band").cloned();
         if let Some(band) =
             band.filter(|run| ["succeeded", "failed", "stopped"].iter().any(|word| run["status"] == *word))
@@ -143,21 +108,15 @@ component:
             break band;
         }
         assert!(begun.elapsed() < Duration::from_secs(120), "{runs:#}");
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        std::thread::sleep(Duration::from_millis(20 + random % 250));
+        pauses.sleep();
         if kills < 12 {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            (child, address) = serve(&site);
+            server.kill_and_restart(&site);
             kills += 1;
         }
     };
     assert_eq!(run["status"], "succeeded");
-    let shown = ask(&address, &["ops", "get", run["uuid"].as_str().unwrap()]);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let shown = server.ask(&["ops", "get", run["uuid"].as_str().unwrap()]);
+    drop(server);
     let text = std::fs::read_to_string(&log).unwrap();
     let mut rungs: BTreeMap<&str, usize> = BTreeMap::new();
     text.lines().for_each(|line| *rungs.entry(line.split(' ').next().unwrap()).or_default() += 1);

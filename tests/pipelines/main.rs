@@ -4,6 +4,8 @@
 
 mod dags;
 mod limits;
+#[path = "../path/process.rs"]
+mod process;
 mod schedules;
 #[path = "../path/site.rs"]
 #[allow(dead_code)] // the room of another test, of which this one needs a part

@@ -332,8 +332,8 @@ pub struct RunFilter {
     pub agent: Option<AgentName>,
     /// Runs pinned to a commit whose id begins so.
     pub commit: Option<String>,
-    /// Direct children of this pipeline.
-    pub parent: Option<RunId>,
+    /// Runs that are part of this, or of nothing.
+    pub parent: Parent,
     /// Runs whose name has this in it.
     pub name_contains: Option<String>,
     /// Runs created then or later.
@@ -346,6 +346,28 @@ pub struct RunFilter {
     pub cursor: Option<Seq>,
     /// Most runs of the page; more than [`MAX_PAGE`] is read as that. Not looked at when counting.
     pub limit: usize,
+}
+
+/// Of which pipeline a reader wants the runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Parent {
+    /// Of any, and of none.
+    #[default]
+    Any,
+    /// The outermost runs, which are part of no pipeline.
+    None,
+    /// The direct children of this one.
+    Is(RunId),
+}
+
+impl Parent {
+    fn wants(self, parent: Option<RunId>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::None => parent.is_none(),
+            Self::Is(wanted) => parent == Some(wanted),
+        }
+    }
 }
 
 /// Which runs come first.
@@ -367,7 +389,7 @@ impl Default for RunFilter {
             queue: None,
             agent: None,
             commit: None,
-            parent: None,
+            parent: Parent::Any,
             name_contains: None,
             created_after: None,
             created_before: None,
@@ -390,7 +412,7 @@ impl RunFilter {
             && self.queue.as_ref().is_none_or(|queue| run.queue == *queue)
             && self.agent.as_ref().is_none_or(|agent| run.queue.agent == *agent)
             && self.commit.as_ref().is_none_or(|id| run.commit.as_ref().is_some_and(|c| c.as_str().starts_with(id)))
-            && self.parent.is_none_or(|parent| run.parent == Some(parent))
+            && self.parent.wants(run.parent)
             && self.name_contains.as_ref().is_none_or(|part| run.name.contains(part))
             && self.created_after.is_none_or(|after| run.created_at >= after)
             && self.created_before.is_none_or(|before| run.created_at < before)

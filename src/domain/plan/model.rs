@@ -4,22 +4,23 @@
 //! major one.
 
 mod impact;
-
-use std::fmt;
+mod objects;
+mod starts;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::live::Admitted;
-use crate::domain::diagnostic::{Place, Severity};
-use crate::domain::ids::{AgentName, CommitId, Digest, QueueName, WorkflowName};
+use crate::domain::diagnostic::{Diagnostic, Severity};
+use crate::domain::ids::{AgentName, CommitId, Digest, WorkflowName};
 use crate::domain::time::Timestamp;
 
 pub use impact::{
     Effects, HoldChange, LevelChange, MAX_LISTED, OrderChange, Overuse, QueuedEffect, Rank, Reference, RunningEffect,
     Share, Unschedulable,
 };
+pub use objects::{Action, Address, Class, FieldChange, ObjectChange, ObjectKind, PatchOp, Spot};
+pub use starts::{Guard, GuardId, Hold, Skip, SkipReason, Start};
 
 /// Version of the JSON form.
 pub const FORMAT_VERSION: &str = "1.0";
@@ -110,351 +111,6 @@ pub struct LiveFrame {
     pub unread_agents: Vec<AgentName>,
 }
 
-/// Kinds of objects, in the order in which a commit applies them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ObjectKind {
-    /// The organization.
-    Organization,
-    /// A project.
-    Project,
-    /// An agent.
-    Agent,
-    /// A queue.
-    Queue,
-    /// A preset.
-    Preset,
-    /// A workflow.
-    Workflow,
-}
-
-impl ObjectKind {
-    /// The word in `kind:`.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Organization => "organization",
-            Self::Project => "project",
-            Self::Agent => "agent",
-            Self::Queue => "queue",
-            Self::Preset => "preset",
-            Self::Workflow => "workflow",
-        }
-    }
-}
-
-/// Kind and name of an object.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Address {
-    /// The kind.
-    pub kind: ObjectKind,
-    /// The full name: `us-east/gpu` of a queue, `vision/train` of a workflow.
-    pub name: String,
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind.word(), self.name)
-    }
-}
-
-/// What happens to an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// It is new.
-    Create,
-    /// Files change it.
-    Update,
-    /// Files no longer declare it.
-    Remove,
-    /// It gets another name and keeps its runs and history.
-    Move,
-    /// Files do not change it, but the server differs from them.
-    Drift,
-}
-
-impl Action {
-    /// The mark before the name.
-    pub const fn symbol(self) -> char {
-        match self {
-            Self::Create => '+',
-            Self::Update => '~',
-            Self::Remove => '-',
-            Self::Move => '=',
-            Self::Drift => '!',
-        }
-    }
-}
-
-/// A place in a file; lines and columns count from 1, 0 means the file as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Spot {
-    /// Path from the root of the repository.
-    pub file: String,
-    /// The line.
-    pub line: u32,
-    /// The column of the first character.
-    pub column: u32,
-    /// The column after the last character.
-    pub end_column: u32,
-}
-
-impl From<&Place> for Spot {
-    fn from(place: &Place) -> Self {
-        Self { file: place.file.to_string(), line: place.line, column: place.column, end_column: place.end_column }
-    }
-}
-
-impl fmt::Display for Spot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => f.write_str(&self.file),
-            line => write!(f, "{}:{line}:{}", self.file, self.column),
-        }
-    }
-}
-
-/// One object that differs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ObjectChange {
-    /// Which object.
-    pub address: Address,
-    /// What happens to it.
-    pub action: Action,
-    /// The name that it had.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub moved_from: Option<String>,
-    /// Where it stands; for a removed one, where it stood.
-    pub place: Option<Spot>,
-    /// What the action alone does not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-    /// Its fields that differ.
-    pub fields: Vec<FieldChange>,
-    /// What that does to work and to other objects.
-    #[serde(default, skip_serializing_if = "Effects::is_empty")]
-    pub effects: Effects,
-    /// From base to desired, as RFC 6902.
-    pub patch: Vec<PatchOp>,
-}
-
-/// Who changed a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Class {
-    /// The files.
-    Git,
-    /// Somebody on the server.
-    Drift,
-    /// Both, differently.
-    Conflict,
-}
-
-/// One field that differs. Values that look secret are `(masked)` in all of them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FieldChange {
-    /// JSON pointer into the object.
-    pub path: String,
-    /// The same for people: `run.container.env[LR].value`.
-    pub name: String,
-    /// What was applied last.
-    pub base: Option<Value>,
-    /// What the files want.
-    pub desired: Option<Value>,
-    /// What the server has, when it was asked and differs from `base`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub live: Option<Value>,
-    /// Who changed it.
-    pub class: Class,
-    /// `base` in words: `-1 (unlimited)`.
-    pub before: String,
-    /// `desired` in words.
-    pub after: String,
-    /// What the server has, in words; absent when it is as `base`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub now: Option<String>,
-    /// Who changed the server, if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changed_by: Option<String>,
-    /// For text of several lines: the lines that differ with their neighbours, as in a unified diff.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub lines: Vec<String>,
-    /// Where the value stands.
-    pub place: Option<Spot>,
-}
-
-/// One operation of RFC 6902.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "op", rename_all = "lowercase")]
-pub enum PatchOp {
-    /// A value appears.
-    Add {
-        /// Where.
-        path: String,
-        /// The value.
-        value: Value,
-    },
-    /// A value goes.
-    Remove {
-        /// Where.
-        path: String,
-    },
-    /// A value changes.
-    Replace {
-        /// Where.
-        path: String,
-        /// The new value.
-        value: Value,
-    },
-}
-
-/// A run that starts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Start {
-    /// What starts.
-    #[schemars(with = "String")]
-    pub workflow: WorkflowName,
-    /// Where it waits.
-    #[schemars(with = "String")]
-    pub queue: QueueName,
-    /// The commit that it is pinned to, when that is not the newest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    pub commit: Option<CommitId>,
-    /// What starts it.
-    pub trigger: String,
-    /// Why, in words.
-    pub reason: String,
-    /// Its key: a second admission of the same key is the same run.
-    #[schemars(with = "String")]
-    pub run_key: Digest,
-    /// Why it does not start now, if so; its cursor stays where it is.
-    pub hold: Option<Hold>,
-    /// Why it can never leave its queue, if so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub never: Option<String>,
-    /// Where the workflow stands.
-    pub place: Option<Spot>,
-}
-
-/// Why a start is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Hold {
-    /// More starts than `sync.maxStarts`.
-    MaxStarts,
-    /// A freeze window is open.
-    Freeze,
-    /// The commit is not on the branch that is followed yet.
-    Unmerged,
-    /// A guard refuses the commit.
-    Refused,
-}
-
-/// A run that does not start.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Skip {
-    /// What does not start.
-    #[schemars(with = "String")]
-    pub workflow: WorkflowName,
-    /// Why, for programs.
-    pub reason: SkipReason,
-    /// Why, in words.
-    pub words: String,
-    /// Where the workflow stands.
-    pub place: Option<Spot>,
-}
-
-/// Why a workflow that something changed about does not start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum SkipReason {
-    /// Its text changed, its meaning did not.
-    DigestUnchanged,
-    /// Only its triggers or rules for runs changed.
-    TriggersOnly,
-    /// It has another name and the same meaning.
-    Moved,
-    /// It is back with the meaning that was last admitted.
-    Restored,
-    /// It has no push trigger.
-    NoPushTrigger,
-    /// Its push trigger fires never, or only when it is new.
-    Fires,
-    /// The commit message asks to start nothing.
-    Requested,
-    /// It cannot run.
-    Unrunnable,
-    /// Its file has an error; the last good definition stays.
-    Unsound,
-}
-
-/// Limits on what one sync may do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Guard {
-    /// Which one.
-    pub id: GuardId,
-    /// What the plan does.
-    pub actual: u64,
-    /// What is allowed; absent where there is no number.
-    pub limit: Option<u64>,
-    /// Whether it lets the plan pass.
-    pub ok: bool,
-    /// Whether it does so only because the commit says so.
-    pub overridden: bool,
-    /// What it found, in words.
-    pub words: String,
-    /// How to go on when it blocks; empty when it does not.
-    pub remedy: String,
-}
-
-/// The guards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum GuardId {
-    /// Nothing is declared any more.
-    Empty,
-    /// More removals than `sync.maxRemovals`.
-    MaxRemovals,
-    /// More starts than `sync.maxStarts`.
-    MaxStarts,
-    /// A freeze window is open.
-    Freeze,
-    /// An agent with work goes.
-    AgentRemoval,
-    /// Runs move to a queue that does not exist.
-    MoveTarget,
-    /// A queue goes that workflows still name.
-    QueueInUse,
-}
-
-impl GuardId {
-    /// Its name.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::MaxRemovals => "removals",
-            Self::MaxStarts => "starts",
-            Self::Freeze => "freeze",
-            Self::AgentRemoval => "agent-removal",
-            Self::MoveTarget => "move-target",
-            Self::QueueInUse => "queue-in-use",
-        }
-    }
-
-    /// Whether it refuses the commit as a whole, instead of holding its starts.
-    pub const fn refuses(self) -> bool {
-        !matches!(self, Self::MaxStarts | Self::Freeze)
-    }
-}
-
 /// A problem of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -471,8 +127,8 @@ pub struct Problem {
     pub place: Spot,
 }
 
-impl From<&crate::domain::diagnostic::Diagnostic> for Problem {
-    fn from(found: &crate::domain::diagnostic::Diagnostic) -> Self {
+impl From<&Diagnostic> for Problem {
+    fn from(found: &Diagnostic) -> Self {
         Self {
             code: found.code.to_string(),
             error: found.severity == Severity::Error,

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::super::{History, MAX_EVENTS, MAX_FOUND, StoreError, id_range};
 use super::{connect, in_database, visit_events};
 use crate::domain::dispatch::event::Event;
-use crate::domain::dispatch::history::{ConditionRow, MAX_PAGE, RunFilter, RunOrder, RunRow, SyncRow};
+use crate::domain::dispatch::history::{ConditionRow, MAX_PAGE, Parent, RunFilter, RunOrder, RunRow, SyncRow};
 use crate::domain::dispatch::observation::Cause;
 use crate::domain::dispatch::status::Status;
 use crate::domain::ids::{Attempt, CommitId, Digest, Name, ProjectName, QueueName, RunId, Seq};
@@ -155,10 +155,17 @@ fn conditions_of(filter: &RunFilter) -> (Vec<String>, Vec<Value>) {
     // Names have no characters that a pattern would read otherwise.
     when("queue GLOB ?", filter.agent.as_ref().map(|a| Value::Text(format!("{a}/*"))));
     when("instr(commit_id, ?) = 1", filter.commit.clone().map(Value::Text));
-    when("parent = ?", filter.parent.map(|p| Value::Blob(p.0.as_bytes().to_vec())));
     when("instr(name, ?) > 0", filter.name_contains.clone().map(Value::Text));
     when("created_at >= ?", filter.created_after.map(|at| Value::Integer(at.0)));
     when("created_at < ?", filter.created_before.map(|at| Value::Integer(at.0)));
+    match filter.parent {
+        Parent::Any => {}
+        Parent::None => clauses.push("parent IS NULL".to_owned()),
+        Parent::Is(parent) => {
+            clauses.push("parent = ?".to_owned());
+            values.push(Value::Blob(parent.0.as_bytes().to_vec()));
+        }
+    }
     if !filter.statuses.is_empty() {
         clauses.push(format!("status IN ({})", words(&filter.statuses)));
         if !filter.statuses.iter().any(|status| status.is_final()) {
