@@ -15,6 +15,8 @@
 mod attempt;
 mod connect;
 mod gate;
+mod keeper;
+mod line;
 mod logs;
 mod requests;
 mod session;
@@ -32,8 +34,9 @@ pub use attempt::STOPPED;
 pub use trouble::{INVALID, REFUSED};
 
 use self::gate::Gate;
+use self::keeper::keep;
 use self::logs::Logs;
-use self::session::{Message, run};
+use self::session::Message;
 use crate::domain::dispatch::observation::Seen;
 use crate::domain::ids::{AgentName, AttemptName, Epoch};
 use crate::domain::kubernetes::names::object_name;
@@ -78,7 +81,7 @@ impl KubernetesTarget {
         let (own, own_gate, own_inbox) = (settings.clone(), gate.clone(), inbox.downgrade());
         thread::Builder::new()
             .name(format!("k8s {}", settings.agent))
-            .spawn(move || runtime.block_on(run(&own, &own_gate, &sink, own_inbox, receive)))?;
+            .spawn(move || runtime.block_on(keep(&own, &own_gate, &sink, own_inbox, receive)))?;
         Ok(Self { settings, gate, inbox })
     }
 

@@ -1,0 +1,78 @@
+//! Keeps a session with the cluster of one agent: connects, and begins anew after each that ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
+
+use super::Settings;
+use super::connect::{Connection, connect, namespace_exists};
+use super::gate::Gate;
+use super::session::{End, Message, Session};
+use crate::target::{Report, ReportSink};
+
+/// Pauses between attempts to connect: the first and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// Keeps a session until the target is closed.
+pub async fn keep(
+    settings: &Settings,
+    gate: &Arc<Gate>,
+    sink: &ReportSink,
+    inbox: WeakUnboundedSender<Message>,
+    mut receive: UnboundedReceiver<Message>,
+) {
+    let mut pause = PAUSE.0;
+    let mut last_words = None;
+    // What cannot be seen from a list is looked at before the next session when it ended the one before.
+    let mut suspicious = false;
+    loop {
+        let connecting = async {
+            let connection = connect(&settings.spec, gate).await?;
+            if suspicious {
+                namespace_exists(&connection.client, &connection.namespace).await?;
+            }
+            Ok::<Connection, String>(connection)
+        };
+        let end = match or_closed(connecting, &mut receive).await {
+            None => return,
+            Some(Ok(connection)) => {
+                let mut session = Session::new(settings, gate, sink, inbox.clone(), connection);
+                let end = session.run(&mut receive).await;
+                if session.was_ready() {
+                    (pause, last_words) = (PAUSE.0, None);
+                }
+                end
+            }
+            Some(Err(why)) => End::Trouble(why),
+        };
+        match end {
+            End::Closed => return,
+            End::Relist => continue,
+            End::Trouble(why) => {
+                suspicious = true;
+                // Said once, not at every try.
+                if last_words.as_ref() != Some(&why) {
+                    sink(Report::Down(settings.agent.clone(), why.clone()));
+                    last_words = Some(why);
+                }
+            }
+        }
+        if or_closed(tokio::time::sleep(pause), &mut receive).await.is_none() {
+            return;
+        }
+        pause = (pause * 2).min(PAUSE.1);
+    }
+}
+
+/// What a future gives, unless the target is closed before. Effects that come meanwhile are dropped: what is owed is
+/// delivered again once the agent is up.
+async fn or_closed<T>(future: impl Future<Output = T>, receive: &mut UnboundedReceiver<Message>) -> Option<T> {
+    futures::pin_mut!(future);
+    loop {
+        tokio::select! {
+            value = &mut future => return Some(value),
+            message = receive.recv() => if let None | Some(Message::Close) = message { return None },
+        }
+    }
+}
