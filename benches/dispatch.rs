@@ -359,6 +359,7 @@ fn build(case: Case, state: &mut State, see: &mut impl FnMut(&Event)) {
             pipeline: None,
             group: None,
             tags: Vec::new(),
+            inputs: Default::default(),
             origin: Origin::Request { user: String::new() },
         };
         apply(state, Event::RunCreated(Box::new(run)), see);

@@ -147,6 +147,7 @@ fn new_run(number: u64) -> NewRun {
         pipeline: None,
         group: None,
         tags: vec!["nightly".into()],
+        inputs: Default::default(),
         origin: Origin::Push { reason: "changed".into() },
     }
 }

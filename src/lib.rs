@@ -18,7 +18,7 @@
 //! # Who may use whom (A ← B: B may name A, never the other way; `tests/tidy.rs` holds it)
 //!
 //! ```text
-//! ids time quantity diagnostic files places cron ← spec ← catalog ← compile
+//! ids time quantity diagnostic files places cron query ← spec ← catalog ← compile
 //!                  spec ← sharing,  catalog ← dispatch ← workflow, plan, simulate   (all inside domain/)
 //! domain ← store · source · target                 each knows domain, none knows another
 //! domain, store ← engine ← conductor, effects (which knows target) ← control (which knows source) ← server, cli ← main

@@ -125,6 +125,7 @@ fn new_run(n: u128) -> NewRun {
         pipeline: None,
         group: Some(SupersedePolicy { group: "vision/train".into(), limit: 1, when_busy: WhenBusy::Queue }),
         tags: vec!["nightly".into(), "größe: \"9\"".into()],
+        inputs: Default::default(),
         origin: Origin::Push { reason: "changed".into() },
     }
 }
@@ -324,6 +325,7 @@ fn history_tells_the_whole_life_of_a_run() {
             started_at: Some(Timestamp(3_900)),
             finished_at: Some(Timestamp(6_900)),
             exit_code: Some(0),
+            inputs: Default::default(),
             outputs: json!({"loss": 0.25, "nested": {"a": [1, null]}}).as_object().cloned().unwrap(),
         };
         assert_eq!(row, expected);

@@ -28,7 +28,7 @@ const TOP_LEVEL: [&str; 12] = [
 ];
 
 /// The lowest modules of the domain; they may name one another.
-const GROUND: [&str; 7] = [
+const GROUND: [&str; 8] = [
     "domain::ids",
     "domain::time",
     "domain::quantity",
@@ -36,6 +36,7 @@ const GROUND: [&str; 7] = [
     "domain::files",
     "domain::places",
     "domain::cron",
+    "domain::query",
 ];
 
 /// Who may name whom inside `domain`, beside the ground and themselves.

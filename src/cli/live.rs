@@ -245,6 +245,7 @@ mod tests {
                 pipeline: None,
                 group: None,
                 tags: Vec::new(),
+                inputs: Default::default(),
                 origin: Origin::Push { reason: String::new() },
             })));
         }

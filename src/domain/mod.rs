@@ -14,6 +14,7 @@ pub mod kubernetes;
 pub mod places;
 pub mod plan;
 pub mod quantity;
+pub mod query;
 pub mod sharing;
 pub mod simulate;
 pub mod spec;

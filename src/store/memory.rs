@@ -137,17 +137,15 @@ impl History for MemoryStore {
 
     fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
         let data = self.read();
-        let wanted = data.runs.values().filter(|run| filter.wants(run));
-        let limit = filter.limit.min(MAX_PAGE);
         let beyond = |run: &&RunRow| match (filter.cursor, filter.order) {
             (None, _) => true,
             (Some(cursor), RunOrder::NewestFirst) => run.seq < cursor,
             (Some(cursor), RunOrder::OldestFirst) => run.seq > cursor,
         };
-        Ok(match filter.order {
-            RunOrder::NewestFirst => wanted.rev().filter(beyond).take(limit).cloned().collect(),
-            RunOrder::OldestFirst => wanted.filter(beyond).take(limit).cloned().collect(),
-        })
+        let mut wanted: Vec<&RunRow> = data.runs.values().filter(|run| filter.wants(run)).filter(beyond).collect();
+        wanted.sort_by(|a, b| filter.compare(a, b));
+        let page = wanted.into_iter().skip(filter.skip).take(filter.limit.min(MAX_PAGE));
+        Ok(page.cloned().collect())
     }
 
     fn count(&self, filter: &RunFilter) -> Result<u64, StoreError> {

@@ -226,6 +226,7 @@ impl World {
             pipeline: None,
             group: None,
             tags: Vec::new(),
+            inputs: Default::default(),
             origin: Origin::Request { user: "ann".to_owned() },
         }
     }

@@ -299,6 +299,9 @@ pub struct NewRun {
     /// For queries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// The values of its inputs, for queries: those that are short. All of them stand in the compiled operation.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, Value>,
     /// What started it.
     pub origin: Origin,
 }

@@ -3,6 +3,7 @@
 //! The state holds only what decisions need; lists, timelines and reports are read from these rows, which are written
 //! in the same transaction as the events.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use crate::domain::ids::{
     AgentName, Attempt, CommitId, Digest, Name, ProjectName, QueueName, RunId, Seq, WorkflowName,
 };
 use crate::domain::quantity::Resources;
+use crate::domain::query::{Field, Query, SortKey, compare};
 use crate::domain::time::Timestamp;
 
 /// Runs on a page when nobody says how many.
@@ -70,6 +72,8 @@ pub struct RunRow {
     pub finished_at: Option<Timestamp>,
     /// Exit code of its main process, when it had one.
     pub exit_code: Option<i32>,
+    /// What it was given, as far as it is short.
+    pub inputs: BTreeMap<String, Value>,
     /// What it reported.
     pub outputs: Map<String, Value>,
 }
@@ -313,12 +317,13 @@ fn created(at: Timestamp, seq: Seq, run: &NewRun) -> RunRow {
         started_at: None,
         finished_at: None,
         exit_code: None,
+        inputs: run.inputs.clone(),
         outputs: Map::new(),
     }
 }
 
 /// Which runs a reader wants; what is absent does not narrow.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RunFilter {
     /// Runs of this project.
     pub project: Option<ProjectName>,
@@ -340,10 +345,16 @@ pub struct RunFilter {
     pub created_after: Option<Timestamp>,
     /// Runs created earlier than that.
     pub created_before: Option<Timestamp>,
+    /// Runs that this wants.
+    pub query: Option<Query>,
     /// Which runs come first.
     pub order: RunOrder,
+    /// What runs are sorted by before `order` tells; no `cursor` goes with it.
+    pub sort: Vec<SortKey>,
     /// The last run of the page before this one; the first page when absent. Not looked at when counting.
     pub cursor: Option<Seq>,
+    /// How many runs are left out before the page. Not looked at when counting.
+    pub skip: usize,
     /// Most runs of the page; more than [`MAX_PAGE`] is read as that. Not looked at when counting.
     pub limit: usize,
 }
@@ -393,14 +404,35 @@ impl Default for RunFilter {
             name_contains: None,
             created_after: None,
             created_before: None,
+            query: None,
             order: RunOrder::default(),
+            sort: Vec::new(),
             cursor: None,
+            skip: 0,
             limit: DEFAULT_PAGE,
         }
     }
 }
 
 impl RunFilter {
+    /// The keys of the sort, and which run comes first when they do not tell. The order of creation needs no keys.
+    pub fn ordering(&self) -> (&[SortKey], RunOrder) {
+        match self.sort.first() {
+            Some(SortKey { field: Field::CreatedAt, descending: true }) => (&[], RunOrder::NewestFirst),
+            Some(SortKey { field: Field::CreatedAt, descending: false }) => (&[], RunOrder::OldestFirst),
+            _ => (&self.sort, self.order),
+        }
+    }
+
+    /// Which of two runs comes first.
+    pub fn compare(&self, a: &RunRow, b: &RunRow) -> Ordering {
+        let (keys, order) = self.ordering();
+        compare(keys, a, b).then_with(|| match order {
+            RunOrder::NewestFirst => b.seq.cmp(&a.seq),
+            RunOrder::OldestFirst => a.seq.cmp(&b.seq),
+        })
+    }
+
     /// Whether a run is wanted, whatever its page.
     pub fn wants(&self, run: &RunRow) -> bool {
         self.project.as_ref().is_none_or(|project| run.project == *project)
@@ -416,5 +448,6 @@ impl RunFilter {
             && self.name_contains.as_ref().is_none_or(|part| run.name.contains(part))
             && self.created_after.is_none_or(|after| run.created_at >= after)
             && self.created_before.is_none_or(|before| run.created_at < before)
+            && self.query.as_ref().is_none_or(|query| query.wants(run))
     }
 }

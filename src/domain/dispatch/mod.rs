@@ -9,6 +9,7 @@ pub mod command;
 mod decide;
 pub mod event;
 mod explain;
+mod facts;
 mod gates;
 pub mod history;
 mod hours;

@@ -238,6 +238,7 @@ fn new_run(number: usize, source: &Source, class: &WorkloadClass) -> NewRun {
         pipeline: None,
         group: None,
         tags: Vec::new(),
+        inputs: Default::default(),
         origin: Origin::Request { user: String::new() },
     }
 }

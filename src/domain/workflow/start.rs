@@ -1,8 +1,17 @@
 //! What starting a workflow asks for: the run, complete, and the body that it is pinned to.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use crate::domain::catalog::{CompiledOperation, ResolvedWorkflow, SupersedePolicy};
 use crate::domain::dispatch::event::{NewRun, Origin};
 use crate::domain::ids::{CommitId, Digest, Name, ProjectName, QueueName, RunId};
+
+/// Longest value of an input that is kept for queries, in bytes of JSON: what a person would ask for is shorter.
+const LONGEST_INPUT: usize = 512;
+/// Most inputs that are kept for queries: they lie beside every run.
+const MOST_INPUTS: usize = 64;
 
 /// A run to submit, with the content that it refers to.
 #[derive(Debug, Clone)]
@@ -62,7 +71,19 @@ pub fn of_operation(operation: &CompiledOperation, circumstances: Circumstances)
         pipeline,
         group,
         tags: operation.tags.clone(),
+        inputs: short(&operation.inputs),
         origin,
     };
     Start { run, body: (digest, body) }
+}
+
+/// The inputs that queries may ask for.
+fn short(inputs: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+    let is_short = |value: &Value| match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        Value::String(text) => text.len() <= LONGEST_INPUT,
+        Value::Array(_) | Value::Object(_) => value.to_string().len() <= LONGEST_INPUT,
+    };
+    let short = inputs.iter().filter(|(_, value)| is_short(value)).take(MOST_INPUTS);
+    short.map(|(name, value)| (name.clone(), value.clone())).collect()
 }

@@ -20,6 +20,7 @@ use crate::domain::dispatch::history::project;
 use crate::domain::ids::{Epoch, Seq};
 use crate::domain::time::Timestamp;
 
+mod query;
 mod read;
 mod write;
 
@@ -28,7 +29,7 @@ const DATABASE: &str = "tidegate.db";
 /// The file whose lock says that a server uses the data directory.
 const LOCK: &str = "lock";
 /// The layouts, oldest first; `user_version` counts those that a database has. Append, never change.
-const MIGRATIONS: [&str; 1] = [include_str!("0001.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("0001.sql"), include_str!("0002.sql")];
 /// How long a connection waits for another one: longer than a checkpoint of the largest write-ahead log.
 const BUSY: Duration = Duration::from_secs(10);
 /// Different statements of one connection that stay prepared: all of the writer's, most of a reader's.
@@ -112,6 +113,7 @@ fn connect(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(PREPARED);
     connection.execute_batch(SETTINGS)?;
+    query::add_functions(&connection)?;
     Ok(connection)
 }
 

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params_from_iter};
 use serde::de::DeserializeOwned;
 
 use super::super::{History, MAX_EVENTS, MAX_FOUND, StoreError, id_range};
+use super::query::{self, Values};
 use super::{connect, in_database, visit_events};
 use crate::domain::dispatch::event::Event;
 use crate::domain::dispatch::history::{ConditionRow, MAX_PAGE, Parent, RunFilter, RunOrder, RunRow, SyncRow};
@@ -23,7 +24,7 @@ const READERS: usize = 4;
 /// In the order of the fields of [`RunRow`].
 const RUN: &str = "seq, id, project, workflow, name, kind, tags, commit_id, spec, queue, request, origin, group_name, \
                    parent, status, attempt, reason, message, created_at, queued_at, started_at, finished_at, \
-                   exit_code, outputs";
+                   exit_code, outputs, inputs";
 
 /// The reading connections.
 #[derive(Debug)]
@@ -70,18 +71,19 @@ impl History for Readers {
 
     fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
         let (mut clauses, mut values) = conditions_of(filter);
-        let (beyond, order) = match filter.order {
-            RunOrder::NewestFirst => ("seq < ?", "DESC"),
-            RunOrder::OldestFirst => ("seq > ?", "ASC"),
+        let beyond = match filter.order {
+            RunOrder::NewestFirst => "seq <",
+            RunOrder::OldestFirst => "seq >",
         };
         if let Some(cursor) = filter.cursor {
-            clauses.push(beyond.to_owned());
-            values.push(Value::Integer(i64::try_from(cursor.0).unwrap_or(i64::MAX)));
+            clauses.push(format!("{beyond} {}", values.bind(i64::try_from(cursor.0).unwrap_or(i64::MAX))));
         }
-        let limit = filter.limit.min(MAX_PAGE);
-        let sql = format!("SELECT {RUN} FROM runs WHERE {} ORDER BY seq {order} LIMIT {limit}", clauses.join(" AND "));
+        let order = query::order(filter, &mut values);
+        let (limit, skip) = (filter.limit.min(MAX_PAGE), filter.skip.min(i64::MAX as usize));
+        let clauses = clauses.join(" AND ");
+        let sql = format!("SELECT {RUN} FROM runs WHERE {clauses} ORDER BY {order} LIMIT {limit} OFFSET {skip}");
         self.ask("list runs", |connection| {
-            connection.prepare_cached(&sql)?.query_map(params_from_iter(values), run_row)?.collect()
+            connection.prepare_cached(&sql)?.query_map(params_from_iter(values.0), run_row)?.collect()
         })
     }
 
@@ -89,7 +91,7 @@ impl History for Readers {
         let (clauses, values) = conditions_of(filter);
         let sql = format!("SELECT count(*) FROM runs WHERE {}", clauses.join(" AND "));
         self.ask("count runs", |connection| {
-            connection.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| row.get(0))
+            connection.prepare_cached(&sql)?.query_row(params_from_iter(values.0), |row| row.get(0))
         })
     }
 
@@ -137,15 +139,12 @@ impl History for Readers {
 }
 
 /// A filter as SQL: the same as [`RunFilter::wants`].
-fn conditions_of(filter: &RunFilter) -> (Vec<String>, Vec<Value>) {
+fn conditions_of(filter: &RunFilter) -> (Vec<String>, Values) {
     let words = |statuses: &[Status]| statuses.iter().map(|s| format!("'{s}'")).collect::<Vec<_>>().join(", ");
     let mut clauses = vec!["true".to_owned()];
-    let mut values = Vec::new();
+    let mut values = Values::default();
     let mut when = |clause: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            clauses.push(clause.to_owned());
-            values.push(value);
-        }
+        clauses.extend(value.map(|value| clause.replace('?', &values.bind(value))));
     };
     let workflow = filter.workflow.as_ref();
     when("project = ?", filter.project.as_ref().map(|p| Value::Text(p.to_string())));
@@ -173,6 +172,7 @@ fn conditions_of(filter: &RunFilter) -> (Vec<String>, Vec<Value>) {
             clauses.push("finished_at IS NULL".to_owned());
         }
     }
+    clauses.extend(filter.query.as_ref().map(|query| query::clause(query, &mut values)));
     (clauses, values)
 }
 
@@ -201,6 +201,7 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         finished_at: row.get::<_, Option<i64>>(21)?.map(Timestamp),
         exit_code: row.get(22)?,
         outputs: json(row, 23)?.unwrap_or_default(),
+        inputs: json(row, 24)?.unwrap_or_default(),
     })
 }
 

@@ -132,7 +132,7 @@ fn insert_run(tx: &Connection, run: &RunRow) -> rusqlite::Result<()> {
     let mut insert = tx.prepare_cached(
         "INSERT OR REPLACE INTO runs (seq, id, project, workflow, name, kind, tags, commit_id, spec, queue, request, origin,
          group_name, parent, status, attempt, reason, message, created_at, queued_at, started_at, finished_at, exit_code,
-         outputs) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+         outputs, inputs) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     )?;
     insert.execute(params![
         run.seq.0,
@@ -159,6 +159,7 @@ fn insert_run(tx: &Connection, run: &RunRow) -> rusqlite::Result<()> {
         run.finished_at.map(|at| at.0),
         run.exit_code,
         text((!run.outputs.is_empty()).then(|| json(&run.outputs)).transpose()?),
+        text((!run.inputs.is_empty()).then(|| json(&run.inputs)).transpose()?),
     ])?;
     Ok(())
 }
