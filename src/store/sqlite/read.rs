@@ -160,10 +160,7 @@ fn conditions_of(filter: &RunFilter) -> (Vec<String>, Values) {
     match filter.parent {
         Parent::Any => {}
         Parent::None => clauses.push("parent IS NULL".to_owned()),
-        Parent::Is(parent) => {
-            clauses.push("parent = ?".to_owned());
-            values.push(Value::Blob(parent.0.as_bytes().to_vec()));
-        }
+        Parent::Is(parent) => clauses.push(format!("parent = {}", values.bind(parent.0.as_bytes().to_vec()))),
     }
     if !filter.statuses.is_empty() {
         clauses.push(format!("status IN ({})", words(&filter.statuses)));
