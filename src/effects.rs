@@ -9,20 +9,22 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::catalog::{AgentPolicy, CompiledOperation};
+use crate::domain::dispatch::command::Command;
 use crate::domain::dispatch::event::Event;
 use crate::domain::dispatch::history::{RunFilter, RunRow};
 use crate::domain::dispatch::observation::{Cause, Observation, Seen};
 use crate::domain::dispatch::status::Status;
 use crate::domain::dispatch::{Owed, outbox};
+use crate::domain::honour::{NO_EFFECT, unhonoured};
 use crate::domain::ids::{AgentName, Attempt, AttemptName, Digest, Epoch, RunId};
 use crate::domain::kubernetes::render::CONTEXT_PATH;
-use crate::domain::spec::{KubernetesTarget as KubernetesSpec, TargetSpec};
+use crate::domain::spec::{KubernetesTarget as KubernetesSpec, TargetKind, TargetSpec};
 use crate::domain::time::Span;
-use crate::domain::workflow::render::{Globals, render};
+use crate::domain::workflow::render::{Globals, Rendered, render};
 use crate::engine::{Engine, error_chain, wall_clock};
 use crate::target::kubernetes::{self, KubernetesTarget};
 use crate::target::local::LocalTarget;
-use crate::target::{Effect, Launch, Report, ReportSink, Target};
+use crate::target::{ContextPaths, Effect, Launch, Report, ReportSink, Target};
 
 /// Time between asking an operation to stop and killing it (Kubernetes' default is 30 s; people at a terminal wait).
 const STOP_GRACE: Span = Span::seconds(10);
@@ -329,9 +331,13 @@ impl Courier {
     fn prepare(&mut self, row: &RunRow, attempt: AttemptName) -> Result<Launch, Cause> {
         let operation = self.body(row.spec)?;
         // A container finds what was prepared at Polyaxon's place.
-        let in_container = matches!(self.opened.get(&row.queue.agent), Some(TargetSpec::Kubernetes(_)));
-        let own = || self.data_dir.join("context").display().to_string();
-        let context_path = if in_container { CONTEXT_PATH.to_owned() } else { own() };
+        let target = self.opened.get(&row.queue.agent).map_or(TargetKind::Local, TargetSpec::kind);
+        let root = match target {
+            TargetKind::Kubernetes => CONTEXT_PATH.to_owned(),
+            TargetKind::Local => LocalTarget::context(&self.agent_dir(&row.queue.agent), attempt).display().to_string(),
+        };
+        let artifacts = format!("{root}/artifacts");
+        let outputs = format!("{artifacts}/{}/outputs", row.id);
         let globals = Globals {
             owner_name: self.effects.owner.read().unwrap_or_else(PoisonError::into_inner).clone(),
             project_name: row.project.to_string(),
@@ -340,10 +346,11 @@ impl Courier {
             namespace: String::new(),
             iteration: operation.point.as_ref().map_or(0, |point| point.iteration),
             created_at: row.created_at.to_string(),
-            artifacts_path: format!("{context_path}/artifacts"),
-            context_path,
+            artifacts_path: artifacts.clone(),
+            context_path: root.clone(),
         };
         let rendered = render(&operation, &globals)?;
+        self.note(row.id, &rendered, target);
         Ok(Launch {
             attempt,
             epoch: self.epoch,
@@ -351,9 +358,26 @@ impl Courier {
             run_name: row.name.clone(),
             run: rendered.run,
             env: rendered.env,
+            sections: rendered.sections,
+            context: ContextPaths { root, artifacts, outputs },
             timeout: operation.timeout,
             ttl: operation.ttl,
         })
+    }
+
+    /// Says in the timeline of a run what its target does nothing with.
+    fn note(&self, run: RunId, rendered: &Rendered, target: TargetKind) {
+        let section = serde_json::to_value(&rendered.run).unwrap_or_default();
+        let fields = unhonoured(&rendered.sections, &section, target);
+        let notes: Vec<Cause> = fields.into_iter().map(|field| Cause::new(NO_EFFECT, field.message)).collect();
+        if !notes.is_empty() {
+            // Nobody waits for the answer: what cannot be said now is said when the attempt is launched again.
+            drop(self.engine.ask_later(Command::Note { run, notes }, Vec::new()));
+        }
+    }
+
+    fn agent_dir(&self, agent: &AgentName) -> PathBuf {
+        self.data_dir.join("agents").join(agent.as_str())
     }
 
     fn body(&mut self, digest: Digest) -> Result<Arc<CompiledOperation>, Cause> {
@@ -434,7 +458,7 @@ impl Courier {
     fn open(&mut self, name: AgentName, spec: TargetSpec) {
         let target = match &spec {
             TargetSpec::Local(_) => {
-                let dir = self.data_dir.join("agents").join(name.as_str());
+                let dir = self.agent_dir(&name);
                 LocalTarget::open(name.clone(), dir, self.program.clone(), self.effects.sink())
                     .map(|target| Arc::new(target) as Arc<dyn Target>)
                     .map_err(|error| error_chain(&error))
@@ -461,7 +485,7 @@ impl Courier {
             spec: spec.clone(),
             instance,
             epoch: self.epoch,
-            logs: self.data_dir.join("agents").join(name.as_str()).join("logs"),
+            logs: self.agent_dir(name).join("logs"),
         };
         let target = KubernetesTarget::open(settings, self.effects.sink());
         Ok(Arc::new(target.map_err(|error| format!("its thread cannot be started: {error}"))?))

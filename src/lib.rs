@@ -19,7 +19,7 @@
 //!
 //! ```text
 //! ids time quantity diagnostic files places cron query ← spec ← catalog ← compile
-//!                  spec ← sharing,  catalog ← dispatch ← workflow, plan, simulate   (all inside domain/)
+//!                  spec ← sharing, honour ← compile, prepare ← workflow; catalog ← dispatch ← workflow, plan, simulate   (all inside domain/)
 //! domain ← store · source · target                 each knows domain, none knows another
 //! domain, store ← engine ← conductor, effects (which knows target) ← control (which knows source) ← server, cli ← main
 //! ```

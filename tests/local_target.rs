@@ -81,7 +81,7 @@ fn ends_are_told_apart() {
     let large = agent.launch(8, sh("head -c 300000 /dev/zero > $TIDEGATE_OUTPUTS"));
     let pipe = agent.launch(9, sh("mkfifo $TIDEGATE_OUTPUTS"));
     let mut service = launch(10, json!({}));
-    service.run = serde_json::from_value(json!({"kind": "service", "ports": [80]})).unwrap();
+    service.run = serde_json::from_value(json!({"kind": "tfjob", "worker": {"replicas": 1}})).unwrap();
     let kind = service.attempt;
     agent.target().deliver(vec![Effect::Launch(Box::new(service))]);
 
@@ -569,6 +569,8 @@ fn launch(n: u128, container: Value) -> Launch {
         run_name: format!("run-{n}"),
         run: serde_json::from_value(json!({"kind": "job", "container": container})).unwrap(),
         env: Vec::new(),
+        sections: Default::default(),
+        context: Default::default(),
         timeout: None,
         ttl: None,
     }

@@ -742,6 +742,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             Event::RunRetrying { run: id(n), attempt: Attempt(attempt), until: Timestamp(0), cause }
         }),
         2 => (n.clone(), status, prop::option::of(any::<i32>()), t).prop_map(|(n, s, code, at)| finished(n, s, code, at)),
+        1 => n.clone().prop_map(|n| Event::RunNoted { run: id(n), note: Cause::new("NoEffect", "x") }),
         1 => n.prop_map(|n| Event::RunDeleted { run: id(n) }),
         1 => pairs.prop_map(|pairs| revision("c", &pairs)),
     ]

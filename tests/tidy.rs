@@ -40,18 +40,24 @@ const GROUND: [&str; 8] = [
 ];
 
 /// Who may name whom inside `domain`, beside the ground and themselves.
-const DOMAIN: [(&str, &[&str]); 10] = [
+const DOMAIN: [(&str, &[&str]); 12] = [
     ("domain::spec", &[]),
     ("domain::sharing", &["domain::spec"]),
     ("domain::windows", &["domain::spec"]),
+    ("domain::honour", &["domain::spec"]),
+    ("domain::prepare", &[]),
     ("domain::catalog", &["domain::spec"]),
-    ("domain::compile", &["domain::spec", "domain::catalog"]),
-    ("domain::workflow", &["domain::spec", "domain::catalog", "domain::compile", "domain::dispatch"]),
+    ("domain::compile", &["domain::spec", "domain::honour", "domain::catalog"]),
+    ("domain::workflow", WORKFLOW),
     ("domain::dispatch", &["domain::spec", "domain::sharing", "domain::windows", "domain::catalog"]),
     ("domain::simulate", &["domain::spec", "domain::catalog", "domain::dispatch"]),
-    ("domain::kubernetes", &["domain::spec", "domain::dispatch"]),
+    ("domain::kubernetes", &["domain::spec", "domain::prepare", "domain::dispatch"]),
     ("domain::plan", &["domain::spec", "domain::sharing", "domain::catalog", "domain::dispatch"]),
 ];
+
+/// What the making of runs may name.
+const WORKFLOW: &[&str] =
+    &["domain::spec", "domain::honour", "domain::prepare", "domain::catalog", "domain::compile", "domain::dispatch"];
 
 /// Who may name whom outside, beside themselves.
 const SHELL: [(&str, &[&str]); 14] = [

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::domain::diagnostic::Place;
 use crate::domain::ids::{AgentName, Digest, Name, OrganizationName, ProjectName, QueueName, WorkflowName};
@@ -223,8 +224,11 @@ pub struct CompiledOperation {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub to_env: BTreeMap<String, String>,
     /// Command-line forms of the inputs (`params.x.as_arg`), in order of declaration.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub as_arg: IndexMap<String, String>,
+    /// What is said of inputs beside their values; those of which nothing is said are not in it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub as_arg: BTreeMap<String, String>,
+    pub forms: BTreeMap<String, InputForm>,
     /// What to run, as a `run` section.
     pub run: Value,
     /// What one attempt asks for; canonical names, with `cost`.
@@ -249,7 +253,28 @@ pub struct CompiledOperation {
     /// The matrix that makes runs of it, as written; a matrix makes runs of the graph, when both are there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matrix: Option<Value>,
+    /// Sections beside `run` that a target looks at, as written (`crate::domain::honour::SECTIONS`).
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub sections: Map<String, Value>,
     /// Which point of a matrix it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point: Option<Point>,
+}
+
+/// What is said of an input beside its value: by its declaration, and by the param that gives it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InputForm {
+    /// The word of its type.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub io_type: Option<String>,
+    /// Whether it is there or not, like a flag of a command line.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_flag: bool,
+    /// Whether its value is prepared by an init container.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub to_init: bool,
+    /// The connection that it is read through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
 }

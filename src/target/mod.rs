@@ -9,6 +9,8 @@ pub mod local;
 
 use std::path::PathBuf;
 
+use serde_json::{Map, Value};
+
 use crate::domain::dispatch::observation::{Observation, Seen};
 use crate::domain::ids::{AgentName, AttemptName, Epoch, ProjectName};
 use crate::domain::spec::Run;
@@ -45,10 +47,25 @@ pub struct Launch {
     pub run: Run,
     /// Environment variables beside those of the container.
     pub env: Vec<(String, String)>,
+    /// Sections beside `run` that the target looks at, rendered.
+    pub sections: Map<String, Value>,
+    /// Where what is prepared for the attempt is put, and where it may leave files.
+    pub context: ContextPaths,
     /// How long the attempt may take; the target enforces it, also while the server is away.
     pub timeout: Option<Span>,
     /// How long what it leaves on the target stays after its end; where the target keeps nothing, it means nothing.
     pub ttl: Option<Span>,
+}
+
+/// The folders that templates know, as the attempt sees them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContextPaths {
+    /// `globals.context_path`.
+    pub root: String,
+    /// `globals.artifacts_path`.
+    pub artifacts: String,
+    /// `globals.run_outputs_path`.
+    pub outputs: String,
 }
 
 /// What a target tells the server.

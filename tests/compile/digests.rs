@@ -66,7 +66,10 @@ fn meaning_changes_the_digest() {
     for (what, files) in [
         ("a param", text("", 6)),
         ("the queue", text("queue: us-east/default", 5)),
-        ("the component", format!("--- components/train.yaml\n{}", component.replace("busybox", "busybox:2"))),
+        (
+            "the component",
+            format!("--- components/train.yaml\n{}", component.replace("workingDir: /", "workingDir: /tmp")),
+        ),
         (
             "a default preset",
             "--- tidegate.yaml\nversion: 1.1\nkind: organization\nname: acme\ndefaultPreset: spot\n".to_owned(),

@@ -240,7 +240,10 @@ impl Oracle {
                 self.run(*run);
                 self.runs.retain(|other| other.new.id != *run);
             }
-            Event::RunDeleted { .. } | Event::SchedulesArmed { .. } | Event::ScheduleFired { .. } => {}
+            Event::RunNoted { .. }
+            | Event::RunDeleted { .. }
+            | Event::SchedulesArmed { .. }
+            | Event::ScheduleFired { .. } => {}
         }
     }
 

@@ -223,6 +223,8 @@ codes! {
 
     NOT_YET = 501 Warning "recognised, but cannot run yet": "The text is understood, but this version does not run it: the workflow is declared and starts nothing.",
         "run: {kind: tfjob}" => "run: {kind: job}";
+    NO_EFFECT = 502 Warning "a field without effect": "The target of the operation does nothing with this field. The run starts, and its timeline says the same.",
+        "container: {image: a, command: [b]}    # on a local agent" => "container: {command: [b]}";
     BAD_PATCH = 503 Error "the patch does not fit": "With the patch merged in, `run` is not valid.",
         "runPatch: {contaner: {image: a}}" => "runPatch: {container: {image: a}}";
     OTHER_VALUE = 504 Error "a param that cannot be prepared": "`toInit` needs an input with a connection or of type git, dockerfile, file or artifacts.",

@@ -29,9 +29,10 @@ impl Canonical {
         self
     }
 
-    /// Adds a mapping of texts.
-    pub fn texts(mut self, texts: &BTreeMap<String, String>) -> Self {
-        for (key, text) in texts {
+    /// Adds a mapping of texts, by its entries in any order.
+    pub fn texts<'t>(mut self, texts: impl Iterator<Item = (&'t String, &'t String)>) -> Self {
+        let sorted: BTreeMap<&String, &String> = texts.collect();
+        for (key, text) in sorted {
             string(key, &mut self.0);
             string(text, &mut self.0);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::graph::Known;
@@ -9,7 +10,7 @@ use super::load::Source;
 use super::text::shown;
 use super::value::{INIT_TYPES, flag, has_template, is_template, is_type, read};
 use super::{codes, rules};
-use crate::domain::catalog::{ParamRef, RefFrom};
+use crate::domain::catalog::{InputForm, ParamRef, RefFrom};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
 use crate::domain::ids::RunId;
 use crate::domain::spec::is_long_form;
@@ -95,8 +96,10 @@ pub(super) struct Bound {
     pub inputs: BTreeMap<String, Value>,
     /// Environment variable → input.
     pub to_env: BTreeMap<String, String>,
-    /// Input → its form on a command line.
-    pub as_arg: BTreeMap<String, String>,
+    /// Input → its form on a command line, in order of declaration.
+    pub as_arg: IndexMap<String, String>,
+    /// Input → what is said of it beside its value.
+    pub forms: BTreeMap<String, InputForm>,
     /// Inputs whose values come from other runs.
     pub refs: BTreeMap<String, ParamRef>,
     /// The declarations of the inputs whose values are known only when the run is made.
@@ -147,6 +150,10 @@ pub(super) fn bind(
         let value = long.map_or(Some(param), |map| map.get("value")).unwrap_or(&Value::Null);
         let is = |key: &str| long.and_then(|map| map.get(key)).and_then(flag) == Some(true);
         let io = find(name);
+        let form = form(io, long);
+        if form != InputForm::default() {
+            bound.forms.insert(name.clone(), form);
+        }
         if io.is_none() && !is("contextOnly") {
             let names: Vec<&str> = ["inputs", "outputs"]
                 .iter()
@@ -218,11 +225,18 @@ pub(super) fn bind(
         if waits(name) {
             bound.late.insert(name.to_owned(), io.clone());
         }
+        let form = form(Some(io), None);
+        if !given && form != InputForm::default() {
+            bound.forms.insert(name.to_owned(), form);
+        }
         if let Some(variable) = text_of(io, "toEnv") {
             bound.to_env.entry(variable.to_owned()).or_insert_with(|| name.to_owned());
         }
         if let Some(value) = bound.inputs.get(name).filter(|value| !value.is_null()) {
             bound.as_arg.insert(name.to_owned(), argument(io, name, value));
+        } else if bound.late.contains_key(name) {
+            // Its place among the others; the form comes with the value.
+            bound.as_arg.insert(name.to_owned(), String::new());
         }
     }
     for io in declared(component, "outputs") {
@@ -233,6 +247,20 @@ pub(super) fn bind(
         }
     }
     bound
+}
+
+/// What a declaration and a param say of an input; the param has the last word.
+fn form(io: Option<&Value>, param: Option<&Map<String, Value>>) -> InputForm {
+    let said = |key: &str| {
+        let by_param = param.and_then(|param| param.get(key)).filter(|value| !value.is_null());
+        by_param.or_else(|| io.and_then(|io| io.get(key)))
+    };
+    InputForm {
+        io_type: io.and_then(|io| text_of(io, "type")).map(str::to_owned),
+        is_flag: io.and_then(|io| io.get("isFlag")).and_then(flag) == Some(true),
+        to_init: said("toInit").and_then(flag) == Some(true),
+        connection: said("connection").and_then(Value::as_str).map(str::to_owned),
+    }
 }
 
 fn required(name: &str, what: &str, at: &Source<'_>, problems: &mut Diagnostics) {

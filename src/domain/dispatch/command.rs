@@ -56,6 +56,13 @@ pub enum Command {
         /// Who says so.
         by: String,
     },
+    /// Put something into the timeline of a run that has a slot; nothing happens when that was done before.
+    Note {
+        /// Which run.
+        run: RunId,
+        /// What there is to say.
+        notes: Vec<Cause>,
+    },
     /// Delete a finished run from the history.
     Delete {
         /// Which run.

@@ -83,6 +83,7 @@ pub fn decide(state: &State, now: Timestamp, command: &Command) -> Decision {
             Some(_) => Err(Rejection::NotFinished(*run)),
             None => Ok(vec![Event::RunDeleted { run: *run }]),
         },
+        Command::Note { run, notes } => Ok(note(state, *run, notes)),
         Command::Observe(observation) => Ok(observe(state, now, observation)),
     };
     result.map_or_else(Decision::refused, Decision::events)
@@ -284,6 +285,13 @@ fn approve(state: &State, now: Timestamp, id: RunId, by: &str) -> Decided {
 
 pub(super) fn finished(run: RunId, status: Status, cause: Cause, at: Timestamp) -> Event {
     Event::RunFinished { run, status, cause, exit_code: None, outputs: serde_json::Map::new(), at }
+}
+
+/// What is said of a run is said once, however often its attempts are launched.
+fn note(state: &State, id: RunId, notes: &[Cause]) -> Vec<Event> {
+    let fresh = state.runs.find(id).is_some_and(|ix| !state.runs[ix].noted);
+    let notes = notes.iter().filter(|_| fresh);
+    notes.map(|note| Event::RunNoted { run: id, note: note.clone() }).collect()
 }
 
 /// Takes the word of a target: only about the present attempt of a run that holds a slot, and only forwards.

@@ -18,7 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::windows::Opening;
 
 /// The version that [`Event`] is written with.
-pub const EVENT_VERSION: u32 = 2;
+pub const EVENT_VERSION: u32 = 3;
 
 /// One thing that was decided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,6 +109,13 @@ pub enum Event {
         end: Status,
         /// Who or what said so.
         cause: Cause,
+    },
+    /// There is something to say about a run that changes nothing: fields that its target does nothing with.
+    RunNoted {
+        /// Which run.
+        run: RunId,
+        /// What there is to say.
+        note: Cause,
     },
     /// An attempt failed and another one will follow.
     RunRetrying {
@@ -362,8 +369,8 @@ pub enum DecodeError {
 /// Reads a stored event of any release.
 pub fn decode(version: u32, payload: &[u8]) -> Result<Event, DecodeError> {
     match version {
-        // Version 2 only added kinds of events: one of version 1 reads as it is.
-        1 | EVENT_VERSION => Ok(serde_json::from_slice(payload)?),
+        // Versions 2 and 3 only added kinds of events: those before read as they are.
+        1 | 2 | EVENT_VERSION => Ok(serde_json::from_slice(payload)?),
         other => Err(DecodeError::TooNew(other)),
     }
 }

@@ -242,6 +242,7 @@ pub fn project(at: Timestamp, seq: Seq, event: &Event, out: &mut Vec<RowOp>) {
         Event::PipelineStopping { run, end: _, cause } => {
             steps.step(*run, Status::Stopping, None, Some(cause.clone()), at, RunPatch::default());
         }
+        Event::RunNoted { run, note } => steps.condition(*run, None, None, Some(note.clone()), at),
         Event::RunRetrying { run, attempt, until: _, cause } => {
             steps.step(*run, Status::Retrying, Some(*attempt), Some(cause.clone()), at, RunPatch::default());
         }

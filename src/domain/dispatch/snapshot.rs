@@ -103,6 +103,8 @@ struct RunSnapshot {
     gate: Option<usize>,
     pipeline: Option<(usize, usize)>,
     passed: bool,
+    #[serde(default)]
+    noted: bool,
     retry_at: Option<Timestamp>,
 }
 
@@ -175,6 +177,7 @@ pub fn take(state: &State) -> Snapshot {
                 gate: run.gate.map(|gate| place[&gate]),
                 pipeline: run.pipeline.map(|p| (place[&p.direct], place[&p.controller])),
                 passed: run.passed,
+                noted: run.noted,
                 retry_at: state.retry_at.get(&run.id).copied(),
             })
             .collect(),
@@ -276,6 +279,7 @@ fn restore_run(state: &mut State, stored: RunSnapshot, gates: &[u32]) {
     let shape = state.queues.join(queue, &request);
     let mut run = Run::new(stored.id, stored.order, queue, shape, stored.max_retries);
     (run.status, run.attempt, run.passed) = (stored.status, stored.attempt, stored.passed);
+    run.noted = stored.noted;
     run.gate = stored.gate.map(|gate| gates[gate]);
     if let Some(gate) = run.gate {
         state.gates.hold(gate);

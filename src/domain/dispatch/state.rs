@@ -80,6 +80,7 @@ impl State {
                 state.ending.insert(*run, (*end, cause.clone()));
                 state.note_emptied(ix);
             }),
+            Event::RunNoted { run, .. } => self.with(*run, |state, ix| state.runs[ix].noted = true),
             Event::RunRetrying { run, until, .. } => self.with(*run, |state, ix| {
                 state.leave(ix);
                 state.stir_if_removed(state.runs[ix].queue);

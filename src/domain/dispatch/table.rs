@@ -37,6 +37,8 @@ pub(super) struct Run {
     pub pipeline: Option<Pipeline>,
     /// Whether it has passed its gates (and counts in them).
     pub passed: bool,
+    /// Whether what there is to say about it was said.
+    pub noted: bool,
     prev: u32,
     next: u32,
 }
@@ -64,6 +66,7 @@ impl Run {
             gate: None,
             pipeline: None,
             passed: false,
+            noted: false,
             prev: NONE,
             next: NONE,
         }

@@ -43,6 +43,8 @@ pub struct Assignment<'a> {
     pub service_account: Option<&'a str>,
     /// The `run` section, rendered, as written.
     pub run: &'a Value,
+    /// Sections beside `run` that decide about its objects: `plugins`, `termination`.
+    pub sections: &'a Map<String, Value>,
     /// Environment variables beside those of the container.
     pub env: &'a [(String, String)],
     /// How long it may take.
@@ -140,6 +142,10 @@ fn job(assignment: &Assignment<'_>) -> Result<Objects, Cause> {
     spec.insert("backoffLimit".into(), Value::from(if restart == "OnFailure" { 6 } else { 0 }));
     if let Some(timeout) = assignment.timeout {
         spec.insert("activeDeadlineSeconds".into(), Value::from(seconds(timeout)));
+    }
+    let policy = assignment.sections.get("termination").and_then(|section| section.get("podFailurePolicy"));
+    if let Some(policy) = policy.filter(|policy| !policy.is_null()) {
+        spec.insert("podFailurePolicy".into(), policy.clone());
     }
     metadata.remove("namespace");
     spec.insert("template".into(), json!({ "metadata": metadata, "spec": pod }));

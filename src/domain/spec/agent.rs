@@ -51,6 +51,35 @@ pub enum TargetSpec {
     Kubernetes(KubernetesTarget),
 }
 
+/// The kinds of targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetKind {
+    /// Processes of a machine.
+    Local,
+    /// Objects of a cluster.
+    Kubernetes,
+}
+
+impl TargetKind {
+    /// How an agent with such a target is called.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Kubernetes => "Kubernetes",
+        }
+    }
+}
+
+impl TargetSpec {
+    /// Which kind it is.
+    pub const fn kind(&self) -> TargetKind {
+        match self {
+            Self::Local(_) => TargetKind::Local,
+            Self::Kubernetes(_) => TargetKind::Kubernetes,
+        }
+    }
+}
+
 /// Operations as processes of this machine.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -26,7 +26,7 @@ pub mod searches;
 mod workflow;
 mod workload;
 
-pub use agent::{Agent, KubernetesTarget, LocalTarget, TargetSpec};
+pub use agent::{Agent, KubernetesTarget, LocalTarget, TargetKind, TargetSpec};
 pub use component::{Component, Io, IoType, IoValidation};
 pub use container::{Container, EnvVar, ResourceRequests};
 pub use distribution::Distribution;

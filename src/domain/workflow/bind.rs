@@ -92,10 +92,8 @@ pub fn set(operation: &mut CompiledOperation, name: &str, value: &Value) -> Resu
     };
     let (value, argument) =
         late(io, name, value).map_err(|why| Cause::new("InvalidParam", format!("`{name}`: {why}")))?;
-    match argument.is_empty() {
-        true => operation.as_arg.remove(name),
-        false => operation.as_arg.insert(name.to_owned(), argument),
-    };
+    // An empty form keeps the place that the order of declaration gives.
+    operation.as_arg.insert(name.to_owned(), argument);
     operation.inputs.insert(name.to_owned(), value);
     Ok(())
 }

@@ -7,16 +7,21 @@ use std::collections::BTreeMap;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, context};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::domain::catalog::CompiledOperation;
+use crate::domain::catalog::{CompiledOperation, InputForm};
 use crate::domain::dispatch::observation::Cause;
+use crate::domain::honour::pods;
+use crate::domain::prepare::entry;
 use crate::domain::spec::Run;
 
 /// Instructions of one template at most: far beyond any honest command line, and a loop over a million things ends.
 const FUEL: u64 = 100_000;
 /// Bytes that all rendered texts of an operation make at most.
 const MAX_RENDERED: usize = 4 << 20;
+
+/// The variable that `plugins.logLevel` sets, by the original's name: its clients read it.
+const LOG_LEVEL: &str = "POLYAXON_LOG_LEVEL";
 
 /// What templates know of the run.
 #[derive(Debug, Clone, Default)]
@@ -38,14 +43,17 @@ pub struct Globals {
 pub struct Rendered {
     /// The `run` section without templates.
     pub run: Run,
-    /// Environment variables that inputs ask for.
+    /// Environment variables that inputs and plugins ask for.
     pub env: Vec<(String, String)>,
+    /// The other sections that a target looks at, without templates.
+    pub sections: Map<String, Value>,
 }
 
 /// Renders an operation; the cause says which template is wrong and why.
 pub fn render(operation: &CompiledOperation, globals: &Globals) -> Result<Rendered, Cause> {
     let mut renderer = Renderer::new(operation, globals);
-    let run = renderer.value(&operation.run, "run")?;
+    let mut run = renderer.value(&operation.run, "run")?;
+    prepared(&mut run, operation, &mut renderer)?;
     let run: Run = serde_json::from_value(run)
         .map_err(|error| Cause::new("InvalidOperation", format!("the rendered run is not sound: {error}")))?;
     let mut env = Vec::new();
@@ -54,7 +62,37 @@ pub fn render(operation: &CompiledOperation, globals: &Globals) -> Result<Render
         let value = renderer.value(value, input)?;
         env.push((variable.clone(), text_of(&value)));
     }
-    Ok(Rendered { run, env })
+    let mut sections = Map::new();
+    for (name, section) in &operation.sections {
+        sections.insert(name.clone(), renderer.value(section, name)?);
+    }
+    if let Some(level) = sections.get("plugins").and_then(|plugins| plugins.get("logLevel")).filter(|l| !l.is_null()) {
+        env.push((LOG_LEVEL.to_owned(), text_of(level)));
+    }
+    Ok(Rendered { run, env, sections })
+}
+
+/// Puts what inputs have prepared (`toInit`) before the entries of `init`, in every pod of the run.
+fn prepared(run: &mut Value, operation: &CompiledOperation, renderer: &mut Renderer) -> Result<(), Cause> {
+    let mut entries = Vec::new();
+    for (name, form) in operation.forms.iter().filter(|(_, form)| form.to_init) {
+        let value = renderer.value(operation.inputs.get(name).unwrap_or(&Value::Null), name)?;
+        let connection = form.connection.as_deref();
+        entries.extend(entry(form.io_type.as_deref(), &value, connection).filter(|_| !value.is_null()));
+    }
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let mut places = Vec::new();
+    pods(run, &mut |at, _| places.push(at));
+    for place in places {
+        let pod = run.pointer_mut(place.trim_start_matches("/run")).and_then(Value::as_object_mut);
+        if let Some(init) = pod.map(|pod| pod.entry("init").or_insert_with(|| json!([]))).and_then(Value::as_array_mut)
+        {
+            init.splice(0..0, entries.iter().cloned());
+        }
+    }
+    Ok(())
 }
 
 /// Whether a condition is true: a template that comes to one of Polyaxon's words for it.
@@ -91,10 +129,22 @@ impl Renderer {
         environment.set_fuel(Some(FUEL));
         let mut variables: BTreeMap<String, minijinja::Value> = BTreeMap::new();
         let mut params: BTreeMap<String, minijinja::Value> = BTreeMap::new();
+        let formless = InputForm::default();
         for (name, value) in &operation.inputs {
-            variables.insert(name.clone(), minijinja::Value::from(Serde(value)));
+            let form = operation.forms.get(name).unwrap_or(&formless);
+            // A flag is written as on a command line, or not at all.
+            let variable = match value {
+                Value::Bool(true) if form.is_flag => minijinja::Value::from(format!("--{name}")),
+                Value::Bool(false) | Value::Null if form.is_flag => minijinja::Value::from(""),
+                _ => minijinja::Value::from(Serde(value)),
+            };
+            variables.insert(name.clone(), variable);
             let as_arg = operation.as_arg.get(name).cloned().unwrap_or_default();
-            params.insert(name.clone(), context! { value => Serde(value), as_str => text_of(value), as_arg => as_arg });
+            let param = context! {
+                value => Serde(value), type => form.io_type.clone(), connection => form.connection.clone(),
+                as_str => text_of(value), as_arg => as_arg,
+            };
+            params.insert(name.clone(), param);
         }
         let as_args: Vec<String> = operation.as_arg.values().filter(|arg| !arg.is_empty()).cloned().collect();
         params.insert("as_args".to_owned(), minijinja::Value::from(as_args));
@@ -177,15 +227,13 @@ fn globals_value(globals: &Globals) -> minijinja::Value {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn operation(run: Value, inputs: &[(&str, Value)]) -> CompiledOperation {
         CompiledOperation {
             inputs: inputs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             to_env: BTreeMap::from([("LR".to_owned(), "lr".to_owned())]),
-            as_arg: BTreeMap::from([("lr".to_owned(), "--lr=0.1".to_owned())]),
+            as_arg: [("lr".to_owned(), "--lr=0.1".to_owned())].into_iter().collect(),
             run,
             ..CompiledOperation::default()
         }

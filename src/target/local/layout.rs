@@ -61,6 +61,11 @@ impl Layout {
         self.root.join(format!("runs/{attempt}"))
     }
 
+    /// Where what is prepared for an attempt of an agent in a directory is put: templates know it before the agent does.
+    pub fn context(dir: &Path, attempt: AttemptName) -> PathBuf {
+        dir.join(format!("runs/{attempt}/context"))
+    }
+
     /// Standard output and standard error of an attempt. Missing when nothing was written.
     pub fn log(&self, attempt: AttemptName) -> PathBuf {
         self.root.join(format!("logs/{attempt}.log"))

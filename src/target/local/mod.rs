@@ -17,6 +17,7 @@ mod journal;
 mod layout;
 mod link;
 mod logs;
+mod prelude;
 mod process;
 mod protocol;
 mod roster;
@@ -25,7 +26,7 @@ mod task;
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -96,6 +97,11 @@ impl LocalTarget {
             .spawn(move || running.run())
             .map_err(|source| LocalError::Thread { agent: agent.clone(), source })?;
         Ok(Self { agent, layout, link })
+    }
+
+    /// Where what is prepared for an attempt is put (`globals.context_path`), by the directory of the agent.
+    pub fn context(dir: &Path, attempt: AttemptName) -> PathBuf {
+        Layout::context(dir, attempt)
     }
 
     /// Removes log, outputs and working directory of an attempt that has ended. What is not there is no error.

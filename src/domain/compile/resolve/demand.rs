@@ -13,6 +13,7 @@ use crate::domain::compile::text::shown;
 use crate::domain::compile::value::is_template;
 use crate::domain::compile::{codes, violation};
 use crate::domain::diagnostic::{Diagnostic, Place};
+use crate::domain::honour::pods;
 use crate::domain::ids::QueueName;
 use crate::domain::quantity::{COST, Quantity, Resources};
 
@@ -102,14 +103,18 @@ impl<'d> Resolving<'_, 'd> {
         false
     }
 
-    /// What one attempt asks for: requests of all containers, limits where there is no request, and the cost.
+    /// What one attempt asks for: requests of all containers of all replicas, limits where there is no request, and the cost.
     pub(super) fn request(&mut self, merged: &Merged<'d>, run: &Value) -> Option<Resources> {
         let mut request = Resources::default();
-        let replicas = run.get("replicas").and_then(Value::as_u64).unwrap_or(1);
-        let containers =
-            run.get("container").into_iter().chain(run.get("sidecars").and_then(Value::as_array).into_iter().flatten());
+        let mut containers = Vec::new();
+        pods(run, &mut |_, pod| {
+            let replicas = pod.get("replicas").and_then(Value::as_u64).unwrap_or(1);
+            let sidecars = pod.get("sidecars").and_then(Value::as_array).into_iter().flatten();
+            containers.extend(pod.get("container").into_iter().chain(sidecars).map(|container| (container, replicas)));
+        });
         let mut sound = true;
-        for resources in containers.filter_map(|container| container.get("resources")) {
+        let resources = containers.into_iter().filter_map(|(container, n)| Some((container.get("resources")?, n)));
+        for (resources, replicas) in resources {
             let mut asked: BTreeMap<&str, &Value> = BTreeMap::new();
             for section in ["limits", "requests"] {
                 let amounts = resources.get(section).and_then(Value::as_object);

@@ -174,11 +174,12 @@ impl<'d> Resolving<'_, 'd> {
             Some(_) => self.queue_of(None, &merged)?,
             None => above_queue.clone(),
         };
-        if let Some(why) = self.unrunnable(&merged, &bound, &run, true) {
+        if let Some(why) = self.unrunnable(&merged, &bound, &run, Some(&queue), true) {
             self.later.get_or_insert(format!("operation `{name}`: {why}"));
         }
         let request = self.request(&merged, &run)?;
         self.fits(&queue, &request, &merged);
+        self.honours(&queue, &merged, &run);
         let is_graph = kind_of_run(&run) == "dag";
         let dag = if is_graph { Some(self.graph(&merged, &run, &queue)?) } else { None };
         let (after, events) = self.edges(&merged, &bound.refs, siblings);

@@ -3,6 +3,7 @@
 mod demand;
 mod follow;
 mod graph;
+mod honoured;
 mod merged;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +26,8 @@ use crate::domain::compile::text::shown;
 use crate::domain::compile::value::flag;
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::domain::files::TreePath;
-use crate::domain::ids::{Digest, Name, WorkflowName};
+use crate::domain::honour::{SECTIONS, refusal};
+use crate::domain::ids::{Digest, Name, QueueName, WorkflowName};
 use crate::domain::quantity::Resources;
 use crate::domain::spec::matrix::{Matrix, Search};
 use crate::domain::spec::{Fires, Kind, Schedule, TriggerSpec, Workflow};
@@ -143,7 +145,7 @@ impl<'d> Resolving<'_, 'd> {
         sections::check_params(&merged.operation, merged.component, &merged.at, &mut self.problems);
         let run = self.patched_run(&mut merged);
         let queue = self.queue(draft, &merged);
-        let unrunnable = self.unrunnable(&merged, &bound, &run, false);
+        let unrunnable = self.unrunnable(&merged, &bound, &run, queue.as_ref(), false);
         let (push, schedules) = self.triggers(workflow.as_ref(), &merged);
         let inputs_digest = self.inputs_digest(draft, push.as_ref());
         let request = self.request(&merged, &run);
@@ -151,6 +153,7 @@ impl<'d> Resolving<'_, 'd> {
             return None;
         };
         self.fits(&queue, &request, &merged);
+        self.honours(&queue, &merged, &run);
         let is_graph = graph::kind_of_run(&run) == "dag";
         let dag = if is_graph { Some(self.graph(&merged, &run, &queue)?) } else { None };
         let unrunnable = unrunnable.or(self.later.take());
@@ -160,8 +163,8 @@ impl<'d> Resolving<'_, 'd> {
         let mut spec_digest = Canonical::default()
             .text(&queue.to_string())
             .mapping(bound.inputs.iter())
-            .texts(&bound.to_env)
-            .texts(&bound.as_arg)
+            .texts(bound.to_env.iter())
+            .texts(bound.as_arg.iter().filter(|(name, form)| !(form.is_empty() && bound.late.contains_key(*name))))
             .value(&run)
             .mapping(meaning);
         let operation = compiled(whole, bound, run, request, dag);
@@ -218,16 +221,21 @@ impl<'d> Resolving<'_, 'd> {
         }
     }
 
-    fn unrunnable(&mut self, merged: &Merged<'d>, bound: &Bound, run: &Value, in_graph: bool) -> Option<String> {
+    fn unrunnable(
+        &mut self,
+        merged: &Merged<'d>,
+        bound: &Bound,
+        run: &Value,
+        queue: Option<&QueueName>,
+        in_graph: bool,
+    ) -> Option<String> {
         let set =
             |key: &&&str| merged.whole.get(**key).is_some_and(|section| !section.is_null() && *section != json!([]));
         let mut reason = None;
         let kind = run.get("kind").and_then(Value::as_str).unwrap_or_default();
-        if !["job", "dag"].contains(&kind) {
-            reason = Some((
-                format!("run kind `{kind}` is recognised but cannot run yet"),
-                merged.component_at.place("/run/kind"),
-            ));
+        let target = queue.and_then(|queue| self.target(queue));
+        if let Some(why) = target.and_then(|target| refusal(kind, target)) {
+            reason = Some((why, merged.component_at.place("/run/kind")));
         } else if let Some(section) = LATER.iter().filter(|key| !in_graph || !IN_GRAPH.contains(*key)).find(set) {
             let source = if merged.at.map().is_some_and(|map| map.contains_key(*section)) {
                 &merged.at
@@ -338,6 +346,7 @@ fn compiled(
         inputs: bound.inputs,
         to_env: bound.to_env,
         as_arg: bound.as_arg,
+        forms: bound.forms,
         run: if dag.is_some() { graph::without_operations(run) } else { run },
         request,
         max_retries: seconds("maxRetries").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
@@ -347,9 +356,16 @@ fn compiled(
         refs: bound.refs,
         late: bound.late,
         dag: dag.map(Box::new),
+        sections: sections_of(whole),
         matrix: whole.get("matrix").filter(|matrix| !matrix.is_null()).cloned(),
         point: None,
     }
+}
+
+/// What a target looks at beside `run`.
+fn sections_of(whole: &Map<String, Value>) -> Map<String, Value> {
+    let present = SECTIONS.iter().filter_map(|name| Some(((*name).to_owned(), whole.get(*name)?.clone())));
+    present.filter(|(_, section)| !section.is_null()).collect()
 }
 
 /// A list of words, or a text with commas.

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::super::names::{MAIN, REPLICA};
-use super::{Assignment, annotations, labels, unsupported};
+use super::{Assignment, annotations, labels, truth, unsupported};
 use crate::domain::dispatch::observation::Cause;
+use crate::domain::prepare::{Step, step};
 
 /// The fields of an object.
 pub type Fields = Map<String, Value>;
@@ -19,6 +20,10 @@ pub const TOOLS_IMAGE: &str = "docker.io/alpine/git:v2.49.1";
 const CONTEXT_VOLUME: &str = "tidegate-context";
 /// The volume behind `/dev/shm`: data loaders share tensors there, and the default of 64 MiB is too small for them.
 const SHM_VOLUME: &str = "tidegate-shm";
+/// The volume behind the socket of Docker, for `plugins.docker`.
+const DOCKER_VOLUME: &str = "tidegate-docker";
+/// Where Docker listens on a node.
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 /// Settings of `environment` that are fields of a pod's specification as they are.
 const POD_FIELDS: [&str; 12] = [
@@ -49,7 +54,7 @@ pub fn pod(assignment: &Assignment<'_>, section: &Value, replica: Option<&str>) 
     if main.get("image").is_none_or(Value::is_null) {
         return Err(Cause::new("NoImage", "a Kubernetes agent needs `run.container.image`: the image to run"));
     }
-    mounts(&mut main);
+    mounts(assignment, &mut main);
     environment_of(&mut main, assignment, replica);
     // The last lines of the log of a container that failed without last words become its message.
     main.entry("terminationMessagePolicy").or_insert_with(|| "FallbackToLogsOnError".into());
@@ -62,7 +67,7 @@ pub fn pod(assignment: &Assignment<'_>, section: &Value, replica: Option<&str>) 
     }
     let mut inits = Vec::new();
     for (index, init) in list(section, "init").iter().enumerate() {
-        inits.push(init_container(index, init)?);
+        inits.push(init_container(assignment, index, init)?);
     }
 
     let mut spec = Map::new();
@@ -72,7 +77,12 @@ pub fn pod(assignment: &Assignment<'_>, section: &Value, replica: Option<&str>) 
     spec.insert("containers".into(), containers.into());
     let mut volumes = list(section, "volumes");
     volumes.push(json!({ "name": CONTEXT_VOLUME, "emptyDir": {} }));
-    volumes.push(json!({ "name": SHM_VOLUME, "emptyDir": { "medium": "Memory" } }));
+    if plugin(assignment, "shm") != Some(false) {
+        volumes.push(json!({ "name": SHM_VOLUME, "emptyDir": { "medium": "Memory" } }));
+    }
+    if plugin(assignment, "docker") == Some(true) {
+        volumes.push(json!({ "name": DOCKER_VOLUME, "hostPath": { "path": DOCKER_SOCKET } }));
+    }
     spec.insert("volumes".into(), volumes.into());
     for field in POD_FIELDS {
         if let Some(value) = environment.get(field).filter(|value| !value.is_null()) {
@@ -152,62 +162,41 @@ pub fn container(written: &Value) -> Result<Map<String, Value>, Cause> {
 }
 
 /// The container of one entry of `init`.
-fn init_container(index: usize, init: &Value) -> Result<Value, Cause> {
-    let place = init.get("path").and_then(Value::as_str).unwrap_or(ARTIFACTS_PATH);
-    let set = |field: &str| init.get(field).filter(|value| !value.is_null());
+fn init_container(assignment: &Assignment<'_>, index: usize, init: &Value) -> Result<Value, Cause> {
     let mut container = container(init.get("container").unwrap_or(&Value::Null))?;
-    if let Some(git) = set("git") {
-        let url = git.get("url").and_then(Value::as_str).ok_or_else(|| {
-            unsupported(format!("`run.init[{index}].git` needs a `url`: a Kubernetes agent knows no connections"))
-        })?;
-        let name = url.trim_end_matches('/').trim_end_matches(".git").rsplit(['/', ':']).next().unwrap_or("repository");
-        let revision = git.get("revision").and_then(Value::as_str).unwrap_or("HEAD");
-        // Arguments, never parts of the script: a URL is not a place to write shell in.
-        let script = "set -eu; git clone -- \"$1\" \"$2\"; cd \"$2\"; git checkout --detach \"$3\" --";
-        tool(&mut container, script, &[url, &format!("{place}/{name}"), revision]);
-    } else if let Some(file) = set("file") {
-        let name = file.get("filename").and_then(Value::as_str).unwrap_or("file");
-        let content = file.get("content").and_then(Value::as_str).unwrap_or_default();
-        let mode = file.get("chmod").map_or_else(|| "644".to_owned(), text);
-        tool(
-            &mut container,
-            "set -eu; mkdir -p \"$(dirname \"$1\")\"; printf %s \"$2\" > \"$1\"; chmod \"$3\" \"$1\"",
-            &[&format!("{place}/{name}"), content, &mode],
-        );
-    } else if let Some(field) =
-        ["artifacts", "paths", "dockerfile", "tensorboard", "lineageRef", "modelRef", "artifactRef", "connection"]
-            .into_iter()
-            .find(|field| set(field).is_some())
-    {
-        return Err(unsupported(format!(
-            "`run.init[{index}].{field}` needs an artifacts store, which a Kubernetes agent does not have: \
-             prepare it with a container of your own (`init: [{{container: …}}]`)"
-        )));
-    } else if container.is_empty() {
-        return Err(unsupported(format!("`run.init[{index}]` says nothing to prepare")));
+    if let Some(step) = step(index, init, ARTIFACTS_PATH).map_err(unsupported)? {
+        tool(&mut container, &step);
     }
     container.entry("name").or_insert_with(|| format!("init-{index}").into());
-    mounts(&mut container);
+    mounts(assignment, &mut container);
     Ok(container.into())
 }
 
 /// Runs a script of ours with arguments, in the image of ours unless another one is named.
-fn tool(container: &mut Map<String, Value>, script: &str, arguments: &[&str]) {
+fn tool(container: &mut Map<String, Value>, step: &Step) {
     container.entry("image").or_insert_with(|| TOOLS_IMAGE.into());
-    container.insert("command".into(), json!(["sh", "-c", script, "sh"]));
-    container.insert("args".into(), json!(arguments));
+    container.insert("command".into(), json!(["sh", "-c", step.script, "sh"]));
+    container.insert("args".into(), json!(step.arguments));
 }
 
 /// Mounts what every container shares.
-fn mounts(container: &mut Map<String, Value>) {
+fn mounts(assignment: &Assignment<'_>, container: &mut Map<String, Value>) {
     let mounts = container.entry("volumeMounts").or_insert_with(|| json!([]));
     let Some(mounts) = mounts.as_array_mut() else { return };
-    for (name, path) in [(CONTEXT_VOLUME, CONTEXT_PATH), (SHM_VOLUME, "/dev/shm")] {
+    let shm = (plugin(assignment, "shm") != Some(false)).then_some((SHM_VOLUME, "/dev/shm"));
+    let docker = (plugin(assignment, "docker") == Some(true)).then_some((DOCKER_VOLUME, DOCKER_SOCKET));
+    for (name, path) in [Some((CONTEXT_VOLUME, CONTEXT_PATH)), shm, docker].into_iter().flatten() {
         let taken = mounts.iter().any(|mount| mount.get("mountPath").and_then(Value::as_str) == Some(path));
         if !taken {
             mounts.push(json!({ "name": name, "mountPath": path }));
         }
     }
+}
+
+/// What `plugins` says of a switch, if it does.
+fn plugin(assignment: &Assignment<'_>, name: &str) -> Option<bool> {
+    let value = assignment.sections.get("plugins")?.get(name).filter(|value| !value.is_null())?;
+    Some(truth(Some(value)))
 }
 
 /// Adds what the run is given beside its own environment variables.

@@ -47,6 +47,7 @@ impl Session<'_> {
             namespace: &self.namespace,
             service_account: self.settings.spec.service_account.as_deref(),
             run: &run,
+            sections: &launch.sections,
             env: &launch.env,
             timeout: launch.timeout,
             ttl: launch.ttl,
