@@ -2,12 +2,15 @@
 
 use std::io::Write;
 
-use clap::{Args, Subcommand};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand, ValueHint};
 
 use super::client::{Client, encode, event_data, nothing, query};
 use super::show::{self, Column, Output, OutputArgs, age, note, or_dash, out, short, telling_length, took};
 use super::{Exit, Result, pipeline, watch};
 use crate::domain::dispatch::history::{DEFAULT_PAGE, MAX_PAGE};
+use crate::domain::dispatch::status::Status;
+use crate::domain::query::{Query, QueryError, parse_sort};
 use crate::engine::wall_clock;
 use crate::reconciler::new_run_id;
 use crate::server::views::{AgainBody, DoneView, ExplainView, PipelineView, RunView};
@@ -71,8 +74,22 @@ pub struct Ls {
     /// Only those of this workflow: project/workflow
     #[arg(short, long)]
     workflow: Option<String>,
+    /// Only those that a query wants: `status:running, metrics.loss:<0.1`
+    ///
+    /// Terms `field:condition` are joined by `,` or AND, which bind closer than OR; parentheses group, `~` before a
+    /// condition negates it. Texts: `a`, `a|b`, `%part%`, `begins%`, `%ends`; numbers, spans and amounts: `<0.1`, `>=2`,
+    /// `>1h30m`, `>16Gi`; times: `2026-01-31`, `>=2026-01-31 10:00`, `2026-01-01..2026-01-31`, `last_month`; `nil` for
+    /// runs without it. Fields: uuid, name, project, workflow, kind, status, reason, tags, queue, agent, commit, user,
+    /// pipeline, original, cloning_kind, created_at, schedule_at, queued_at, started_at, finished_at, updated_at,
+    /// duration, wait_time, attempt, exit_code, cpu, memory, gpu, cost, custom.RESOURCE, params.NAME, outputs.NAME,
+    /// metrics.NAME
+    #[arg(short, long, value_parser = a_query, value_hint = ValueHint::Other)]
+    query: Option<String>,
+    /// The order, by fields of queries, `-` before those that go down: `-created_at,metrics.loss`
+    #[arg(short, long, value_parser = a_sort, value_hint = ValueHint::Other, allow_hyphen_values = true)]
+    sort: Option<String>,
     /// Only those with this status; may be repeated
-    #[arg(short, long)]
+    #[arg(long, value_parser = PossibleValuesParser::new(Status::ALL.map(Status::word)))]
     status: Vec<String>,
     /// Only those of this queue: agent/queue
     #[arg(long)]
@@ -89,6 +106,9 @@ pub struct Ls {
     /// At most so many
     #[arg(short, long, default_value_t = DEFAULT_PAGE)]
     limit: usize,
+    /// Leave out so many before
+    #[arg(long, default_value_t = 0)]
+    offset: usize,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -231,8 +251,25 @@ const COLUMNS: [Column<RunView>; 9] = [
     ("TOOK", |run| took(run.started_at.as_deref(), run.finished_at.as_deref())),
 ];
 
+/// A query that can be read, known before a server is asked.
+fn a_query(text: &str) -> std::result::Result<String, String> {
+    Query::parse(text, wall_clock()).map(|_| text.to_owned()).map_err(|error| drawn(&error, text))
+}
+
+/// A sort that can be read.
+fn a_sort(text: &str) -> std::result::Result<String, String> {
+    parse_sort(text).map(|_| text.to_owned()).map_err(|error| drawn(&error, text))
+}
+
+fn drawn(error: &QueryError, text: &str) -> String {
+    let help = if error.help.is_empty() { String::new() } else { format!("\n\n  help: {}", error.help) };
+    format!("{error}\n\n{}{help}", error.underlined(text))
+}
+
 fn list(args: &Ls, client: &Client) -> Result<()> {
     let mut pairs = vec![
+        ("query", args.query.as_deref()),
+        ("sort", args.sort.as_deref()),
         ("project", args.project.as_deref()),
         ("workflow", args.workflow.as_deref()),
         ("queue", args.queue.as_deref()),
@@ -244,9 +281,12 @@ fn list(args: &Ls, client: &Client) -> Result<()> {
     let mut runs: Vec<RunView> = Vec::new();
     while runs.len() < args.limit {
         let page = (args.limit - runs.len()).min(MAX_PAGE);
-        let (limit, before) = (page.to_string(), runs.last().map(|run| run.uuid.clone()));
+        // In order of creation a page begins behind a run, so that none is there twice when others are created meanwhile.
+        let before = runs.last().filter(|_| args.sort.is_none()).map(|run| run.uuid.clone());
+        let skipped = if before.is_some() { 0 } else { args.offset + runs.len() };
+        let (limit, offset) = (page.to_string(), (skipped > 0).then(|| skipped.to_string()));
         let mut pairs = pairs.clone();
-        pairs.extend([("limit", Some(limit.as_str())), ("before", before.as_deref())]);
+        pairs.extend([("limit", Some(limit.as_str())), ("offset", offset.as_deref()), ("before", before.as_deref())]);
         let more: Vec<RunView> = client.get(&format!("/runs{}", query(&pairs)))?;
         let last = more.len() < page;
         runs.extend(more);

@@ -16,6 +16,8 @@ use crate::domain::dispatch::explain as blocker_of;
 use crate::domain::dispatch::history::{MAX_PAGE, Parent, RunFilter};
 use crate::domain::dispatch::status::Status;
 use crate::domain::ids::{AgentName, Name, NameError, ProjectName, QueueName, RunId, WorkflowName};
+use crate::domain::query::{Query, QueryError, parse_sort};
+use crate::engine::wall_clock;
 
 /// Which runs are wanted. `status` may stand several times.
 #[derive(Debug, Default, JsonSchema)]
@@ -37,9 +39,15 @@ pub struct RunsQuery {
     name: Option<String>,
     /// Direct children of this pipeline; `none` for the outermost runs.
     parent: Option<String>,
+    /// Runs that this wants: `field:condition` joined by `,`, such as `status:running, metrics.loss:<0.1`.
+    query: Option<String>,
+    /// What they are sorted by: fields joined by `,`, with `-` before one that goes down. The newest first when absent.
+    sort: Option<String>,
     /// Most runs of the answer; 100 when absent, at most 1000.
     limit: Option<usize>,
-    /// The last run of the page before this one.
+    /// How many runs are left out before the answer.
+    offset: Option<usize>,
+    /// The last run of the page before this one; not beside `sort`.
     before: Option<String>,
 }
 
@@ -83,6 +91,12 @@ fn filter(pairs: &[(String, String)]) -> Result<(RunFilter, Option<String>), Api
                     id => Parent::Is(RunId::parse(id).ok_or_else(bad)?),
                 };
             }
+            "query" => filter.query = Some(Query::parse(value, wall_clock()).map_err(unread("query", value))?),
+            "sort" => filter.sort = parse_sort(value).map_err(unread("sort", value))?,
+            "offset" => {
+                let message = "`offset` is a number of runs";
+                filter.skip = value.parse().map_err(|_| ApiError::bad_request(message))?;
+            }
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
                 let message = format!("`limit` is a number from 1 to {MAX_PAGE}");
@@ -95,10 +109,23 @@ fn filter(pairs: &[(String, String)]) -> Result<(RunFilter, Option<String>), Api
             }
         }
     }
+    if before.is_some() && !filter.sort.is_empty() {
+        return Err(
+            ApiError::bad_request("`before` is for runs in order of creation").help("use `offset` beside `sort`")
+        );
+    }
     if let Some(text) = workflow {
         filter.workflow = Some(workflow_name(text, filter.project.as_ref())?);
     }
     Ok((filter, before))
+}
+
+/// Says what is wrong with a query or a sort, and at which of its characters.
+fn unread(what: &str, text: &str) -> impl FnOnce(QueryError) -> ApiError {
+    move |error| {
+        let at = text.get(..error.at.start).map_or(0, |before| before.chars().count()) + 1;
+        ApiError::bad_request(format!("{error} (character {at} of the {what})")).help(error.help)
+    }
 }
 
 /// Reads `project/workflow`, or a name within a project.
@@ -280,8 +307,14 @@ mod tests {
             ("queue", "gpu"),
             ("workflow", "train"),
             ("parent", "ab"),
+            ("query", "status:runing"),
+            ("sort", "tags"),
+            ("offset", "-1"),
         ] {
             assert!(read(&[bad]).is_err(), "{bad:?}");
         }
+        assert!(read(&[("before", "ab"), ("sort", "name")]).is_err(), "a sort has no run before");
+        let good = read(&[("query", "status:running, params.lr:<0.1"), ("sort", "-metrics.loss"), ("offset", "7")]);
+        assert!(good.is_ok_and(|filter| filter.query.is_some() && filter.sort.len() == 1 && filter.skip == 7));
     }
 }
