@@ -1,5 +1,7 @@
-//! Random histories: policies, submissions and a target that tells late, twice, never and out of order, with a crash
-//! after any event. The oracle watches every decision; each crash compares log, snapshot and state.
+//! Random histories: policies, removals, renames, agents that vanish and return, submissions, and a target that tells
+//! late, twice, never and out of order. The oracle watches every decision. Beside the dispatcher of every fourth history
+//! runs another one that crashes after every event and must come to the same; now and then the first one crashes too,
+//! and log, snapshot and state are compared.
 //!
 //! Faults that were put into the dispatcher by hand, one at a time, and that the default histories found: the check of
 //! the attempt dropped; stopping counted as free; capacity not given back; an agent left parked after a finish; a queue
@@ -28,6 +30,8 @@ use crate::world::{
 
 /// Histories by default: about ten seconds of a debug build.
 const COUNT: u64 = 25;
+/// Of so many histories one has a dispatcher beside it that crashes after every event; it takes ten times as long.
+const CRASHING: u64 = 4;
 /// Commands in each.
 const STEPS: usize = 220;
 
@@ -79,6 +83,7 @@ impl Random {
 }
 
 struct Simulation {
+    seed: u64,
     random: Random,
     world: World,
     /// What the targets know: how far each attempt has come.
@@ -89,7 +94,7 @@ struct Simulation {
 
 impl Simulation {
     fn new(seed: u64) -> Self {
-        Self { random: Random(seed), world: World::new(), attempts: BTreeMap::new(), wire: Vec::new() }
+        Self { seed, random: Random(seed), world: World::new(), attempts: BTreeMap::new(), wire: Vec::new() }
     }
 
     fn run(&mut self) {
@@ -102,6 +107,9 @@ impl Simulation {
         for queue in QUEUES {
             let policy = self.policy(queue);
             self.world.queue(queue, policy);
+        }
+        if self.seed.is_multiple_of(CRASHING) {
+            self.world.crash_after_every_event();
         }
         for _ in 0..STEPS {
             self.step();
@@ -305,10 +313,18 @@ impl Simulation {
                 let policy = project_policy(self.random.of(&[-1, 1, 3, 8]));
                 revision.projects.insert(project, Some(policy).filter(|_| self.random.chance(80)));
             }
-            4..6 => {
+            4 => {
                 let queue = self.any_queue();
                 if self.world.has_queue(&queue.to_string()) {
                     revision.queues.insert(queue, None);
+                }
+            }
+            5 => {
+                let agent = agent_name(self.random.of(&AGENTS));
+                let queues = self.world.state.queues().filter(|queue| queue.name.agent == agent);
+                revision.queues = queues.map(|queue| (queue.name.clone(), None)).collect();
+                if self.world.state.agents().any(|known| *known.name == agent) {
+                    revision.agents.insert(agent, None);
                 }
             }
             6 => {
@@ -330,6 +346,12 @@ impl Simulation {
                     let policy = self.policy("");
                     revision.queues.insert(queue, Some(policy));
                 }
+            }
+        }
+        // A queue needs its agent, which may be gone or going.
+        for queue in revision.queues.iter().filter(|(_, policy)| policy.is_some()).map(|(queue, _)| queue) {
+            if !self.world.state.agents().any(|agent| *agent.name == queue.agent && !agent.removed) {
+                revision.agents.insert(queue.agent.clone(), Some(agent_policy(self.random.of(&[-1, 1, 3, 6]), "")));
             }
         }
         let starts: Vec<NewRun> = (0..self.random.below(3)).map(|_| self.new_run()).collect();

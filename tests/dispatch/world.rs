@@ -23,6 +23,8 @@ pub struct World {
     /// Events of its history.
     pub events: usize,
     ids: u128,
+    /// A second server that crashes after every event.
+    crashing: Option<State>,
 }
 
 pub fn queue_name(text: &str) -> QueueName {
@@ -77,7 +79,19 @@ pub fn json(state: &State) -> String {
 impl World {
     pub fn new() -> Self {
         let (state, oracle, now) = (State::default(), Oracle::default(), Timestamp(1_000_000));
-        Self { state, oracle, log: Vec::new(), started: Vec::new(), now, events: 0, ids: 0 }
+        Self { state, oracle, log: Vec::new(), started: Vec::new(), now, events: 0, ids: 0, crashing: None }
+    }
+
+    /// From now on a second server takes every event in, crashes after each, and is started again from its snapshot:
+    /// wherever that happens, it goes on with exactly the decisions that the first one makes.
+    pub fn crash_after_every_event(&mut self) {
+        self.crashing = Some(self.restarted(&self.state));
+    }
+
+    fn restarted(&self, state: &State) -> State {
+        let mut state = snapshot::restore(serde_json::from_str(&json(state)).unwrap());
+        self.oracle.up.iter().for_each(|agent| state.set_agent_up(agent, true));
+        state
     }
 
     /// A command, then a pass.
@@ -105,10 +119,21 @@ impl World {
         loop {
             let (events, again) = schedule(&mut self.state, self.now);
             all.extend(events.iter().cloned());
-            events.into_iter().for_each(|event| self.take(event));
+            for (n, event) in events.iter().enumerate() {
+                self.take(event.clone());
+                // That a pipeline runs is said in the same breath as that it passed its gate.
+                let said = matches!(events.get(n + 1), Some(Event::RunProgressed { .. }));
+                if let Some(mut crashed) = self.crashing.clone().filter(|_| !said) {
+                    let rest = schedule(&mut crashed, self.now).0;
+                    assert_eq!(rest, events[n + 1..], "after a crash the pass goes on as it would have");
+                }
+            }
             if !again {
                 break;
             }
+        }
+        if let Some(crashing) = &self.crashing {
+            assert_eq!(json(crashing), json(&self.state), "crashes leave no trace");
         }
         self.state.check();
         assert_eq!(self.oracle.next_at_gates(), None, "nobody who may pass waits at a gate");
@@ -124,8 +149,15 @@ impl World {
 
     fn take(&mut self, event: Event) {
         self.oracle.apply(self.now, &event);
-        if let Event::RunScheduled { run, .. } = &event {
-            self.started.push(*run);
+        match &event {
+            Event::RunScheduled { run, .. } => self.started.push(*run),
+            // If it comes back it has to be seen anew.
+            Event::AgentGone { agent } => drop(self.oracle.up.remove(agent)),
+            _ => {}
+        }
+        if let Some(mut crashing) = self.crashing.take() {
+            crashing.apply(self.now, &event);
+            self.crashing = Some(self.restarted(&crashing));
         }
         self.log.push((self.now, event));
         self.events += 1;
@@ -183,8 +215,9 @@ impl World {
     }
 
     pub fn up(&mut self, name: &str, up: bool) -> &mut Self {
-        self.state.set_agent_up(&agent_name(name), up);
-        if up {
+        let servers = [Some(&mut self.state), self.crashing.as_mut()];
+        servers.into_iter().flatten().for_each(|state| state.set_agent_up(&agent_name(name), up));
+        if up && self.state.agents().any(|agent| agent.name.as_str() == name) {
             self.oracle.up.insert(agent_name(name));
         } else {
             self.oracle.up.remove(&agent_name(name));

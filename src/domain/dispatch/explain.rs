@@ -145,7 +145,7 @@ pub fn explain(state: &State, run: RunId) -> Option<Blocker> {
 pub fn never_fits(state: &State, run: RunId) -> Option<Blocker> {
     let ix = state.runs.find(run)?;
     let shape = &state.queues.shapes[state.runs[ix].shape];
-    shape.never.map(|never| never_blocker(state, ix, never))
+    shape.never.as_deref().map(|never| never_blocker(state, ix, *never))
 }
 
 fn gate_blocker(state: &State, ix: RunIx) -> Blocker {
@@ -171,7 +171,7 @@ fn queue_blocker(state: &State, ix: RunIx) -> Blocker {
     let names = |s: Shortage| {
         (queues.dims.name(s.dim).to_owned(), Quantity::from_millis(s.need), Quantity::from_millis(s.have))
     };
-    if let Some(never) = shape.never {
+    if let Some(never) = shape.never.as_deref().copied() {
         return never_blocker(state, ix, never);
     }
     if queue.policy.hold || queue.policy.concurrency.max() == 0 {

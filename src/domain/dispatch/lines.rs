@@ -270,8 +270,9 @@ impl Queues {
         let need = self.need_of(shape);
         let item = &mut self.shapes[shape];
         let lines = &mut self.queues[queue].lines;
-        item.listed.map(|order| lines.remove(&order));
+        // In this order, so that the set is not thrown away between when it holds but one line.
         order.into_iter().for_each(|order| lines.insert(order, shape, need.clone()));
+        item.listed.map(|order| lines.remove(&order));
         item.listed = order;
     }
 

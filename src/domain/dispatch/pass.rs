@@ -8,7 +8,7 @@ use super::pipelines::stop;
 use super::policy::Draining;
 use super::state::State;
 use super::status::Status;
-use super::table::Ix;
+use super::table::{Ix, RunIx};
 use crate::domain::ids::{Attempt, QueueName};
 use crate::domain::spec::OnRemove;
 use crate::domain::time::Timestamp;
@@ -27,25 +27,25 @@ pub fn schedule(state: &mut State, now: Timestamp) -> (Vec<Event>, bool) {
 /// does not speak of operations that only this number holds back.
 pub fn schedule_some(state: &mut State, now: Timestamp, most: usize) -> (Vec<Event>, bool) {
     let mut events = Vec::new();
-    let mut emit = |state: &mut State, event: Event| {
-        state.apply(now, &event);
+    let mut emit = |state: &mut State, known: Option<RunIx>, event: Event| {
+        state.apply_to(known, now, &event);
         events.push(event);
     };
     while let Some(event) = state.queues.turn(now) {
-        emit(state, event);
+        emit(state, None, event);
     }
     let mut readied = 0;
     while readied < PASS_CHUNK
         && let Some((until, run)) = state.retries.first().copied()
         && until <= now
     {
-        emit(state, Event::RunQueued { run });
+        emit(state, None, Event::RunQueued { run });
         readied += 1;
     }
     let mut settled = 0;
     while settled < PASS_CHUNK {
         if let Some(event) = super::pipelines::emptied(state, now) {
-            emit(state, event);
+            emit(state, None, event);
             settled += 1;
             continue;
         }
@@ -56,17 +56,21 @@ pub fn schedule_some(state: &mut State, now: Timestamp, most: usize) -> (Vec<Eve
         if more {
             state.stirred.insert(draining);
         }
-        events.into_iter().for_each(|event| emit(state, event));
+        events.into_iter().for_each(|event| emit(state, None, event));
     }
     while readied < PASS_CHUNK
         && let Some(ix) = state.gates.next()
     {
         readied += 1;
         let (run, pipeline) = (state.runs[ix].id, state.runs[ix].pipeline.is_some());
-        emit(state, Event::RunQueued { run });
+        emit(state, Some(ix), Event::RunQueued { run });
         if pipeline {
             let running = Status::Running;
-            emit(state, Event::RunProgressed { run, attempt: Attempt(1), status: running, cause: None, at: now });
+            emit(
+                state,
+                Some(ix),
+                Event::RunProgressed { run, attempt: Attempt(1), status: running, cause: None, at: now },
+            );
         }
     }
     let mut handed_over = 0;
@@ -74,7 +78,7 @@ pub fn schedule_some(state: &mut State, now: Timestamp, most: usize) -> (Vec<Eve
         && let Some(ix) = state.queues.next()
     {
         let (run, attempt) = (state.runs[ix].id, Attempt(state.runs[ix].attempt + 1));
-        emit(state, Event::RunScheduled { run, attempt });
+        emit(state, Some(ix), Event::RunScheduled { run, attempt });
         handed_over += 1;
     }
     if cfg!(debug_assertions) && cfg!(test) {

@@ -68,7 +68,7 @@ pub(super) struct Shape {
     pub queue: Ix,
     pub line: Line,
     /// Why it can never fit while limits are what they are.
-    pub never: Option<NeverFits>,
+    pub never: Option<Box<NeverFits>>,
     /// Under which order it stands among the lines of its queue.
     pub listed: Option<u64>,
     /// Place of the request on the menu of the agent.
@@ -239,7 +239,7 @@ impl Queues {
     /// Whether each line of a queue can fit some day.
     fn judge_shapes(&mut self, runs: &Table, queue: Ix) {
         for shape in self.queues[queue].shape_of.values().copied().collect::<Vec<_>>() {
-            self.shapes[shape].never = self.never_fits(queue, &self.shapes[shape].request);
+            self.shapes[shape].never = self.never_fits(queue, &self.shapes[shape].request).map(Box::new);
             self.list_shape(runs, queue, shape);
         }
     }
@@ -257,9 +257,9 @@ impl Queues {
         let shape = match self.queues[queue].shape_of.get(request) {
             Some(shape) => *shape,
             None => {
-                let never = self.never_fits(queue, request);
-                let item = self.agents[self.queues[queue].agent].menu.join(request);
-                let (request, line) = (request.clone(), Line::default());
+                let never = self.never_fits(queue, request).map(Box::new);
+                let (item, request) = self.agents[self.queues[queue].agent].menu.join(request);
+                let line = Line::default();
                 let shape = Shape { request: request.clone(), queue, line, never, listed: None, item, runs: 0 };
                 let ix = self.shapes.insert(shape);
                 self.queues[queue].shape_of.insert(request, ix);

@@ -1,6 +1,7 @@
 //! Requests as vectors of whole numbers, and whether one fits beside what is used.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::table::{Ix, Slab};
 use super::tree::{Sum, Tree};
@@ -60,9 +61,9 @@ impl Dims {
     }
 }
 
-/// What an attempt asks for; only what is not zero, ordered.
+/// What an attempt asks for; only what is not zero, ordered. All that ask for the same share it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Request(pub Box<[(Dim, u64)]>);
+pub(super) struct Request(pub Arc<[(Dim, u64)]>);
 
 /// What running operations ask together; wide enough that no number of requests can overflow it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,7 +75,7 @@ impl Used {
     }
 
     pub fn add(&mut self, request: &Request) {
-        for (dim, amount) in &request.0 {
+        for (dim, amount) in request.0.iter() {
             if self.0.len() <= *dim as usize {
                 self.0.resize(*dim as usize + 1, 0);
             }
@@ -83,7 +84,7 @@ impl Used {
     }
 
     pub fn sub(&mut self, request: &Request) {
-        for (dim, amount) in &request.0 {
+        for (dim, amount) in request.0.iter() {
             self.0[*dim as usize] -= u128::from(*amount);
         }
     }
@@ -172,16 +173,29 @@ impl Room<'_> {
 
     /// The amounts that [`Need`] is compared with.
     pub fn bound(&self) -> Bound {
-        Bound(std::array::from_fn(|dim| self.of(dim as Dim)))
+        Bound(std::array::from_fn(|dim| below(self.of(dim as Dim))))
     }
 }
 
 /// Resources by which a search is narrowed, the first that anybody named; the others are looked at in the end.
 const BOUNDED: usize = 4;
 
-/// What is left of the resources that searches are narrowed by.
+/// An amount in half the room, in the same order: exact below 2²⁶ thousandths, and beyond that the next smaller amount of
+/// 26 binary digits.
+fn below(amount: u64) -> u32 {
+    let shift = (u64::BITS - amount.leading_zeros()).saturating_sub(26);
+    (shift << 25) + (amount >> shift) as u32
+}
+
+/// As [`below`], but not smaller than the amount.
+fn above(amount: u64) -> u32 {
+    let shift = (u64::BITS - amount.leading_zeros()).saturating_sub(26);
+    below(amount) + u32::from(amount & ((1 << shift) - 1) != 0)
+}
+
+/// What is left of the resources that searches are narrowed by, not more than there is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bound([u64; BOUNDED]);
+pub(super) struct Bound([u32; BOUNDED]);
 
 impl Bound {
     /// The smaller of both, resource by resource.
@@ -193,26 +207,27 @@ impl Bound {
 /// What a set of lines asks for at least and at most, and of which classes their requests are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Need {
-    least: [u64; BOUNDED],
-    most: [u64; BOUNDED],
+    least: [u32; BOUNDED],
+    most: [u32; BOUNDED],
     pub classes: Classes,
 }
 
 impl Need {
     pub fn of(request: &Request, classes: Classes) -> Self {
-        let mut least = [0; BOUNDED];
-        for (dim, amount) in request.0.iter().filter(|(dim, _)| (*dim as usize) < BOUNDED) {
-            least[*dim as usize] = *amount;
+        let (mut least, mut most) = ([0; BOUNDED], [0; BOUNDED]);
+        for (dim, amount) in request.0.iter() {
+            match least.get_mut(*dim as usize) {
+                Some(least) => (*least, most[*dim as usize]) = (below(*amount), above(*amount)),
+                // Who asks for a resource that is not looked at here never fits for certain.
+                None => most = [u32::MAX; BOUNDED],
+            }
         }
-        // Who asks for a resource that is not looked at here never fits for certain.
-        let unseen = request.0.iter().any(|(dim, _)| (*dim as usize) >= BOUNDED);
-        let most = if unseen { [u64::MAX; BOUNDED] } else { least };
         Self { least, most, classes }
     }
 
     /// Whether all of it fits: never wrong when it says yes.
     fn all_fit(&self, bound: &Bound) -> bool {
-        self.most != [u64::MAX; BOUNDED] && self.most.iter().zip(&bound.0).all(|(most, left)| most <= left)
+        self.most.iter().zip(&bound.0).all(|(most, left)| most <= left)
     }
 
     /// Whether something of it may fit: never wrong when it says no.
@@ -277,16 +292,16 @@ struct Item {
 }
 
 impl Menu {
-    /// One more shape asks for it; answers its place.
-    pub fn join(&mut self, request: &Request) -> Ix {
-        if let Some(ix) = self.of.get(request) {
+    /// One more shape asks for it; answers its place, and the request as all share it.
+    pub fn join(&mut self, request: &Request) -> (Ix, Request) {
+        if let Some((shared, ix)) = self.of.get_key_value(request) {
             self.items[*ix].shapes += 1;
-            return *ix;
+            return (*ix, shared.clone());
         }
         let ix = self.items.insert(Item { request: request.clone(), shapes: 1 });
         self.of.insert(request.clone(), ix);
         self.sizes.insert(Self::size(request, ix), ix, Need::of(request, Classes::nth(ix)));
-        ix
+        (ix, request.clone())
     }
 
     /// A shape is gone.
@@ -331,4 +346,22 @@ pub(super) fn collect<K: Ord>(tree: &Tree<K, Need>, bound: &Bound, does: impl Fn
         }
     });
     found.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn narrow_amounts_keep_the_order_and_never_err_to_the_wrong_side(a in any::<u64>(), b in any::<u64>(), by in 0u32..64) {
+            for (a, b) in [(a, b), (a >> by, b >> by), (a, a >> by), (a >> by, (a >> by).saturating_add(1))] {
+                prop_assert!(below(a.min(b)) <= below(a.max(b)));
+                prop_assert!(below(a) <= above(a) && above(a) < u32::MAX);
+                prop_assert!(above(a) > below(b) || a <= b, "what fits for certain fits: {} {}", a, b);
+                prop_assert!(a >= 1 << 26 || u64::from(below(a)) == a && below(a) == above(a));
+            }
+        }
+    }
 }

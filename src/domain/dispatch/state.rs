@@ -52,6 +52,11 @@ pub struct State {
 impl State {
     /// Takes an event in. Events come from [`super::decide`] and [`super::schedule`], or from the log in the same order.
     pub fn apply(&mut self, at: Timestamp, event: &Event) {
+        self.apply_to(None, at, event);
+    }
+
+    /// As [`State::apply`], for who knows the place of the run that the event names: finding it is dear among many.
+    pub(super) fn apply_to(&mut self, known: Option<RunIx>, at: Timestamp, event: &Event) {
         match event {
             Event::RevisionApplied(revision) => self.apply_revision(at, revision),
             Event::QueueChanged { queue, policy, by } => self.change_queue(queue, policy, by),
@@ -63,32 +68,36 @@ impl State {
             Event::QueueGone { queue } => self.forget_queue(queue),
             Event::AgentGone { agent } => self.forget_agent(agent),
             Event::RunCreated(run) => self.create(run),
-            Event::RunApproved { run, .. } => self.with(*run, |state, ix| state.wait_at_gate(ix)),
-            Event::RunQueued { run } => self.with(*run, Self::pass_gates),
-            Event::RunMoved { run, queue } => self.with(*run, |state, ix| state.move_to(ix, queue)),
-            Event::RunScheduled { run, attempt } => self.with(*run, |state, ix| {
+            Event::RunApproved { run, .. } => self.with(known, *run, |state, ix| state.wait_at_gate(ix)),
+            Event::RunQueued { run } => self.with(known, *run, Self::pass_gates),
+            Event::RunMoved { run, queue } => self.with(known, *run, |state, ix| state.move_to(ix, queue)),
+            Event::RunScheduled { run, attempt } => self.with(known, *run, |state, ix| {
                 debug_assert!(state.runs[ix].status == Status::Queued, "only who stands in a queue gets a slot");
                 state.queues.hand_over(&mut state.runs, ix, at);
                 state.runs[ix].status = Status::Scheduled;
                 state.runs[ix].attempt = attempt.0;
             }),
-            Event::RunProgressed { run, status, .. } => self.with(*run, |state, ix| state.runs[ix].status = *status),
-            Event::RunStopping { run, .. } => self.with(*run, |state, ix| state.runs[ix].status = Status::Stopping),
-            Event::PipelineStopping { run, end, cause } => self.with(*run, |state, ix| {
+            Event::RunProgressed { run, status, .. } => {
+                self.with(known, *run, |state, ix| state.runs[ix].status = *status)
+            }
+            Event::RunStopping { run, .. } => {
+                self.with(known, *run, |state, ix| state.runs[ix].status = Status::Stopping)
+            }
+            Event::PipelineStopping { run, end, cause } => self.with(known, *run, |state, ix| {
                 state.leave(ix);
                 state.runs[ix].status = Status::Stopping;
                 state.ending.insert(*run, (*end, cause.clone()));
                 state.note_emptied(ix);
             }),
-            Event::RunNoted { run, .. } => self.with(*run, |state, ix| state.runs[ix].noted = true),
-            Event::RunRetrying { run, until, .. } => self.with(*run, |state, ix| {
+            Event::RunNoted { run, .. } => self.with(known, *run, |state, ix| state.runs[ix].noted = true),
+            Event::RunRetrying { run, until, .. } => self.with(known, *run, |state, ix| {
                 state.leave(ix);
                 state.stir_if_removed(state.runs[ix].queue);
                 state.runs[ix].status = Status::Retrying;
                 state.retries.insert((*until, *run));
                 state.retry_at.insert(*run, *until);
             }),
-            Event::RunFinished { run, .. } => self.with(*run, Self::finish),
+            Event::RunFinished { run, .. } => self.with(known, *run, Self::finish),
             Event::RunDeleted { .. } => {}
             Event::SchedulesArmed { schedules } => self.apply_armed(at, schedules),
             Event::ScheduleFired { workflow, schedule, planned, run } => {
@@ -97,8 +106,8 @@ impl State {
         }
     }
 
-    fn with(&mut self, run: RunId, apply: impl FnOnce(&mut Self, RunIx)) {
-        let ix = self.runs.find(run);
+    fn with(&mut self, known: Option<RunIx>, run: RunId, apply: impl FnOnce(&mut Self, RunIx)) {
+        let ix = known.filter(|ix| self.runs.is_at(*ix, run)).or_else(|| self.runs.find(run));
         debug_assert!(ix.is_some(), "an event names the unfinished run {run}");
         if let Some(ix) = ix {
             let (owed_before, outside_before) = (self.owed_at(ix), self.outside_at(ix));

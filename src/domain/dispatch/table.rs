@@ -207,6 +207,15 @@ impl Line {
     }
 }
 
+/// Adds at the end of a vector that grows by a quarter: of what is kept for each run or queue, doubling would leave up
+/// to half unused.
+pub(super) fn push_tight<T>(items: &mut Vec<T>, item: T) {
+    if items.len() == items.capacity() {
+        items.reserve_exact(1 + items.len() / 4);
+    }
+    items.push(item);
+}
+
 /// A vector with reusable places.
 #[derive(Debug, Clone)]
 pub(super) struct Slab<T> {
@@ -223,7 +232,7 @@ impl<T> Default for Slab<T> {
 impl<T> Slab<T> {
     pub fn insert(&mut self, item: T) -> Ix {
         let ix = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
+            push_tight(&mut self.slots, None);
             (self.slots.len() - 1) as Ix
         });
         self.slots[ix as usize] = Some(item);

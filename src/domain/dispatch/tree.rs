@@ -4,6 +4,8 @@
 //! A treap: ordered by key, heaped by a number that is mixed from the item, so that its form depends on what is in it
 //! and not on how it came there. Every operation walks one path: O(log n) expected.
 
+use super::table::push_tight;
+
 /// What a part of the set comes to.
 pub(super) trait Sum: Clone {
     /// Takes another part in.
@@ -72,7 +74,7 @@ impl<K: Ord, S: Sum> Tree<K, S> {
                 place
             }
             None => {
-                self.nodes.push(node);
+                push_tight(&mut self.nodes, node);
                 (self.nodes.len() - 1) as u32
             }
         };
