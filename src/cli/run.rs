@@ -36,8 +36,8 @@ pub struct RunArgs {
     /// The name of the run
     #[arg(short, long)]
     name: Option<String>,
-    /// A preset to merge over it: its name, or a file in a dry run outside a repository; may be repeated
-    #[arg(long = "preset", value_name = "PRESET")]
+    /// Presets to merge over it, in order: names, or files in a dry run outside a repository; may be repeated
+    #[arg(long = "presets", visible_alias = "preset", value_name = "PRESET", value_delimiter = ',')]
     presets: Vec<String>,
     /// Follow the run until it ends; exits with 2 when it does not succeed
     #[arg(short, long, conflicts_with = "dry_run")]

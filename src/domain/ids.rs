@@ -115,6 +115,27 @@ name!(
     Name
 );
 
+impl Name {
+    /// The name nearest to a text of other rules: in lower case, a dash for every run of other characters, at most
+    /// [`MAX_NAME`] characters. An error when nothing is left of it.
+    pub fn nearest(text: &str) -> Result<Self, NameError> {
+        let mut near = String::with_capacity(text.len().min(MAX_NAME));
+        for c in text.chars() {
+            match c.to_ascii_lowercase() {
+                c if c.is_ascii_lowercase() || c.is_ascii_digit() => near.push(c),
+                _ if near.is_empty() || near.ends_with('-') => {}
+                _ => near.push('-'),
+            }
+            if near.len() == MAX_NAME {
+                break;
+            }
+        }
+        near.truncate(near.trim_end_matches('-').len());
+        // Nothing is left: the message shows what was written.
+        Self::parse(if near.is_empty() { text } else { &near })
+    }
+}
+
 /// A queue's full name, `agent/queue`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -371,6 +392,24 @@ mod tests {
         for bad in ["", "-a", "a-", "A", "a_b", "a.b", "a/b", "ä", "a\u{0}", &"x".repeat(64)] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_nearest_name_is_one_and_a_name_is_its_own() {
+        for (text, near) in [
+            ("train", "train"),
+            ("My_Flow", "my-flow"),
+            ("site__docs__L17", "site-docs-l17"),
+            ("-a (2).b-", "a-2-b"),
+            ("ä", "ä"),
+            (&"x_".repeat(60), &"x-".repeat(32)[..63]),
+        ] {
+            match Name::nearest(text) {
+                Ok(name) => assert_eq!(name.as_str(), near),
+                Err(error) => assert_eq!(error, NameError::Malformed(text.into())),
+            }
+        }
+        assert_eq!(Name::nearest(""), Err(NameError::Empty));
     }
 
     #[test]

@@ -7,5 +7,6 @@ mod lone;
 mod mutations;
 mod problems;
 mod repo;
+mod requests;
 mod resolved;
 mod verbs;

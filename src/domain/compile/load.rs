@@ -190,6 +190,17 @@ pub(super) fn load(file: &SourceFile, folder: Folder) -> Option<Loaded> {
         return None;
     }
     let documents = parse(&file.path, bytes, &mut problems);
+    let mut loaded = load_documents(documents, folder);
+    loaded.problems.extend(problems);
+    if loaded.specs.is_empty() || loaded.specs.iter().any(|spec| spec.document.value.is_null()) {
+        loaded.lost_names = names_in(bytes);
+    }
+    Some(loaded)
+}
+
+/// Loads documents as those of one file.
+pub(super) fn load_documents(documents: Vec<Document>, folder: Folder) -> Loaded {
+    let mut problems = Diagnostics::default();
     let many = documents.len() > 1;
     let empty =
         |document: &Document| document.sound && document.value.is_null() && (many || folder.room == Room::Elsewhere);
@@ -230,9 +241,7 @@ pub(super) fn load(file: &SourceFile, folder: Folder) -> Option<Loaded> {
         }
         specs.push(Spec { document, shape, sound });
     }
-    let lost = specs.is_empty() || specs.iter().any(|spec| spec.document.value.is_null());
-    let lost_names = if lost { names_in(bytes) } else { Vec::new() };
-    Some(Loaded { folder, specs, problems, lost_names })
+    Loaded { folder, specs, problems, lost_names: Vec::new() }
 }
 
 /// The names in lines that look like `name: x`.

@@ -49,10 +49,11 @@ use crate::domain::files::FileSet;
 use crate::domain::ids::{Name, ProjectName, WorkflowName};
 use crate::domain::spec::Kind;
 pub use alone::{Alone, Asked, Depth, Reference, check_alone, compile_alone};
+use document::Document;
 pub use inputs::late;
 use library::Library;
 pub use load::{CompileCache, is_policy};
-use load::{Loaded, Room, Source, load_all};
+use load::{Loaded, Room, Source, folder_of, load_all, load_documents};
 use policy::{Policy, Written};
 pub use request::{Request, RequestSource, compile_request};
 use resolve::{Context, Draft};
@@ -80,6 +81,15 @@ pub fn compile(files: &FileSet) -> Compiled {
 /// As [`compile`], and remembers the documents of unchanged files for the next commit.
 pub fn compile_with(files: &FileSet, cache: &mut CompileCache) -> Compiled {
     build(files, &load_all(files, Some(cache)))
+}
+
+/// As [`compile`], with a document in the place of the file at a path.
+fn compile_with_document(files: &FileSet, path: &str, document: Document) -> Compiled {
+    let mut loaded = load_all(files, None);
+    if let Some(folder) = folder_of(path) {
+        loaded.insert(path.to_owned(), Arc::new(load_documents(vec![document], folder)));
+    }
+    build(files, &loaded)
 }
 
 fn build(files: &FileSet, loaded: &BTreeMap<String, Arc<Loaded>>) -> Compiled {

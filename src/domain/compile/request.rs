@@ -3,10 +3,13 @@
 //! The request is worked into the document, and the document is compiled in the place of the repository where it
 //! belongs, so that a run by hand follows exactly the rules of a run by push.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
-use super::{codes, compile, parse, resolve};
+use super::document::Document;
+use super::{codes, compile_with_document, parse, resolve};
 use crate::domain::catalog::ResolvedWorkflow;
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::domain::files::{FileContent, FileSet, SourceFile};
@@ -46,26 +49,27 @@ pub enum RequestSource {
     },
 }
 
-/// Compiles what is asked for against the policy and the components of some files.
+/// Compiles what is asked for against the policy and the components of some files. Problems have their places in the
+/// text as it was written.
 pub fn compile_request(files: &FileSet, request: &Request) -> Result<(ProjectName, ResolvedWorkflow), Diagnostics> {
     let (path, document) = match &request.source {
         RequestSource::Workflow { name, place } => (place.file.to_string(), of_workflow(files, name, place)?),
         RequestSource::Text { path, content, project } => of_text(path, content, project.as_ref())?,
     };
-    let text = worked_in(document, request).to_string();
-    let mut compiled = compile(&with_only(files, &path, text));
-    let project = |name: &WorkflowName| name.project.clone();
+    let document = worked_in(document, request);
+    let file = Arc::clone(&document.file);
+    let mut compiled = compile_with_document(&only_named(files, &path, &document.value), &path, document);
     let found = compiled.catalog.take().and_then(|catalog| {
-        let ours = |place: &Option<Place>| place.as_ref().is_some_and(|place| *place.file == *path);
+        let ours = |place: &Option<Place>| place.as_ref().is_some_and(|place| place.file == file);
         catalog.workflows.into_iter().find(|(_, workflow)| ours(&workflow.place))
     });
     match found {
-        Some((name, workflow)) => Ok((project(&name), workflow.item)),
+        Some((name, workflow)) => Ok((name.project, workflow.item)),
         None => Err(compiled.diagnostics),
     }
 }
 
-fn of_workflow(files: &FileSet, name: &WorkflowName, place: &Place) -> Result<Value, Diagnostics> {
+fn of_workflow(files: &FileSet, name: &WorkflowName, place: &Place) -> Result<Document, Diagnostics> {
     let file = files.files.iter().find(|file| file.path == *place.file);
     let mut problems = Diagnostics::default();
     let documents = match file.map(|file| &file.content) {
@@ -73,29 +77,22 @@ fn of_workflow(files: &FileSet, name: &WorkflowName, place: &Place) -> Result<Va
         _ => Vec::new(),
     };
     let document = documents.into_iter().find(|document| document.place("").line == place.line);
-    let Some(document) = document else {
+    document.ok_or_else(|| {
         problems.push(Diagnostic::error(codes::BAD_IDENTITY, place.clone(), format!("workflow {name} is not here")));
-        return Err(problems);
-    };
-    let mut value = document.value.clone();
-    // A bare polyaxonfile may get its name from its file; as a document of its own it says it.
-    if let Some(map) = value.as_object_mut() {
-        map.entry("name").or_insert_with(|| json!(name.workflow));
-    }
-    Ok(value)
+        problems
+    })
 }
 
-fn of_text(path: &str, content: &str, project: Option<&ProjectName>) -> Result<(String, Value), Diagnostics> {
+/// The document of a text, and the path at which it is compiled.
+fn of_text(path: &str, content: &str, project: Option<&ProjectName>) -> Result<(String, Document), Diagnostics> {
     let mut problems = Diagnostics::default();
-    let documents = parse::parse(path, content.as_bytes(), &mut problems);
+    let mut documents = parse::parse(path, content.as_bytes(), &mut problems);
     if problems.errors() > 0 {
         return Err(problems);
     }
-    let [document] = &documents[..] else {
-        let message = format!("one document is expected, and there are {}", documents.len());
-        problems.push(
-            Diagnostic::error(codes::BAD_IDENTITY, Place::file(path), message).help("send one document at a time"),
-        );
+    let (Some(document), true) = (documents.pop(), documents.is_empty()) else {
+        let problem = Diagnostic::error(codes::BAD_IDENTITY, Place::file(path), "one document is expected");
+        problems.push(problem.help("send one document at a time"));
         return Err(problems);
     };
     let parts: Vec<&str> = path.split('/').collect();
@@ -110,11 +107,13 @@ fn of_text(path: &str, content: &str, project: Option<&ProjectName>) -> Result<(
             return Err(problems);
         }
     };
-    Ok((placed, document.value.clone()))
+    Ok((placed, document))
 }
 
 /// The document with the request in it.
-fn worked_in(mut document: Value, request: &Request) -> Value {
+fn worked_in(written: Document, request: &Request) -> Document {
+    let mut document = written.value.clone();
+    let mut moved = Vec::new();
     if document.get("kind").and_then(Value::as_str) == Some("component") {
         let name = document.get("name").cloned();
         let mut operation =
@@ -122,6 +121,7 @@ fn worked_in(mut document: Value, request: &Request) -> Value {
         operation.extend(name.map(|name| ("name".to_owned(), name)));
         operation.insert("component".to_owned(), document);
         document = Value::Object(operation);
+        moved.push(("/component".to_owned(), String::new()));
     }
     let whole_workflow = document.get("kind").and_then(Value::as_str) == Some("workflow");
     if let (Some(queue), Some(map)) = (&request.queue, document.as_object_mut()) {
@@ -147,12 +147,12 @@ fn worked_in(mut document: Value, request: &Request) -> Value {
         }
         operation.shift_remove("template");
     }
-    document
+    written.moved(document, &moved)
 }
 
-/// The files with the document in its place, and without workflows that it does not name: they cost time, and the
+/// The files without the one at a path, and without workflows that the document does not name: they cost time, and the
 /// problems of others are not those of this request.
-fn with_only(files: &FileSet, path: &str, text: String) -> FileSet {
+fn only_named(files: &FileSet, path: &str, document: &Value) -> FileSet {
     let is_workflow = |file: &SourceFile| {
         let parts: Vec<&str> = file.path.split('/').collect();
         matches!(parts.as_slice(), ["projects", _, "workflows", ..])
@@ -160,7 +160,7 @@ fn with_only(files: &FileSet, path: &str, text: String) -> FileSet {
     let (workflows, mut kept): (Vec<&SourceFile>, Vec<&SourceFile>) =
         files.files.iter().filter(|file| file.path != path).partition(|file| is_workflow(file));
     // References may go on from file to file; a name that stands in none of the texts is not referred to.
-    let mut texts: Vec<String> = vec![text.clone()];
+    let mut texts: Vec<String> = vec![document.to_string()];
     let mut left = workflows;
     while let Some(from) = texts.pop() {
         let (named, others): (Vec<&SourceFile>, Vec<&SourceFile>) =
@@ -174,7 +174,6 @@ fn with_only(files: &FileSet, path: &str, text: String) -> FileSet {
         left = others;
     }
     let mut only: Vec<SourceFile> = kept.into_iter().cloned().collect();
-    only.push(SourceFile { path: path.to_owned(), content: FileContent::Text(text.into_bytes()) });
     only.sort_by(|a, b| a.path.cmp(&b.path));
     FileSet { files: only, ..files.clone() }
 }

@@ -396,8 +396,13 @@ fn fill(group: &str, name: &WorkflowName) -> String {
     })
 }
 
-/// The name of a workflow from what a document or its file says.
+/// The name of a workflow from what a document or its file says. A polyaxonfile follows Polyaxon's rules for names, which
+/// allow more: its workflow has the name nearest to it.
 pub(in crate::domain::compile) fn identity(document: &Value, path: &str) -> Result<Name, String> {
-    let text = name_of(document).filter(|name| !name.contains("{{")).unwrap_or(stem(path));
-    Name::parse(text).map_err(|why| why.to_string())
+    let written = name_of(document).filter(|name| !name.contains("{{"));
+    let name = match written {
+        Some(name) if document.get("kind").and_then(Value::as_str) == Some("workflow") => Name::parse(name),
+        _ => Name::nearest(written.unwrap_or(stem(path))),
+    };
+    name.map_err(|why| why.to_string())
 }
