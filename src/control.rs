@@ -461,6 +461,11 @@ impl ControlPlane {
         Ok((run, Some(started.body)))
     }
 
+    /// Requests that were sent to the cluster of an agent since this server began, if it is one.
+    pub fn agent_requests(&self, agent: &AgentName) -> Option<u64> {
+        self.0.effects.requests(agent)
+    }
+
     /// Why an agent cannot be reached, when it cannot and that is known.
     pub fn agent_trouble(&self, agent: &AgentName) -> Option<String> {
         self.0.effects.trouble(agent)

@@ -17,6 +17,7 @@ use crate::domain::dispatch::status::Status;
 use crate::domain::dispatch::{Owed, outbox};
 use crate::domain::honour::{NO_EFFECT, unhonoured};
 use crate::domain::ids::{AgentName, Attempt, AttemptName, Digest, Epoch, RunId};
+use crate::domain::kubernetes::lease::Holder;
 use crate::domain::kubernetes::render::CONTEXT_PATH;
 use crate::domain::spec::{KubernetesTarget as KubernetesSpec, TargetKind, TargetSpec};
 use crate::domain::time::Span;
@@ -84,7 +85,8 @@ impl Unstarted {
         let Self { effects, receive } = self;
         let epoch = engine.epoch();
         let (bodies, flying, opened, moving) = Default::default();
-        let courier = Courier { engine, data_dir, program, epoch, effects, bodies, flying, opened, moving };
+        let holder = Holder { place: place_of(&data_dir), process: uuid::Uuid::new_v4().simple().to_string() };
+        let courier = Courier { engine, data_dir, program, epoch, holder, effects, bodies, flying, opened, moving };
         std::thread::spawn(move || courier.run(&receive))
     }
 }
@@ -144,6 +146,11 @@ impl Effects {
         targets.get(agent).and_then(|target| target.log_file(attempt))
     }
 
+    /// Requests that were sent to the cluster of an agent so far, if it is one.
+    pub fn requests(&self, agent: &AgentName) -> Option<u64> {
+        self.targets.read().unwrap_or_else(PoisonError::into_inner).get(agent).and_then(|target| target.requests())
+    }
+
     /// Ends the courier and lets go of the targets; what runs goes on.
     pub fn stop(&self) {
         let _ = self.send.send(Message::Stop);
@@ -163,6 +170,8 @@ struct Courier {
     data_dir: PathBuf,
     program: PathBuf,
     epoch: Epoch,
+    /// How this server calls itself in clusters.
+    holder: Holder,
     effects: Effects,
     bodies: BTreeMap<Digest, Arc<CompiledOperation>>,
     /// The attempts that this courier launched, so that their ends need no look into the history.
@@ -485,6 +494,7 @@ impl Courier {
             spec: spec.clone(),
             instance,
             epoch: self.epoch,
+            holder: self.holder.clone(),
             logs: self.agent_dir(name).join("logs"),
         };
         let target = KubernetesTarget::open(settings, self.effects.sink());
@@ -502,6 +512,20 @@ impl Courier {
 
     fn targets<R>(&self, look: impl FnOnce(&BTreeMap<AgentName, Arc<dyn Target>>) -> R) -> R {
         look(&self.effects.targets.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Where a data directory is: two servers of one place cannot live at the same time, as the store in it is locked.
+fn place_of(data_dir: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    // Changes with every start of the machine, and is the machine's own.
+    let machine = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    match (machine, std::fs::metadata(data_dir)) {
+        (Ok(machine), Ok(dir)) => {
+            format!("{}-{:x}-{:x}", machine.trim().replace('-', ""), dir.dev(), dir.ino())
+        }
+        // Nobody else is there, as far as one can know.
+        _ => uuid::Uuid::new_v4().simple().to_string(),
     }
 }
 

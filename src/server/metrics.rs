@@ -13,7 +13,7 @@ use super::views::{AgentView, QueueView};
 use crate::control::SyncStatus;
 use crate::domain::dispatch::history::RunFilter;
 use crate::domain::dispatch::status::Status;
-use crate::domain::ids::Seq;
+use crate::domain::ids::{AgentName, Seq};
 use crate::domain::spec::Limit;
 use crate::domain::time::Timestamp;
 use crate::engine::wall_clock;
@@ -44,8 +44,13 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse,
         let agents: Vec<AgentView> = state.agents().map(|agent| AgentView::of(agent, 0)).collect();
         (state.queues().map(QueueView::from).collect::<Vec<_>>(), agents)
     });
+    let of_cluster = |agent: &AgentView| {
+        let requests = AgentName::parse(&agent.name).ok().and_then(|name| api.control.agent_requests(&name))?;
+        Some((agent.name.clone(), requests))
+    };
+    let requests: Vec<(String, u64)> = agents.iter().filter_map(of_cluster).collect();
     let last = *engine.saved().borrow();
-    let text = render(&counted, &queues, &agents, last, &api.control.sync_status(), wall_clock());
+    let text = render(&counted, &queues, &agents, &requests, last, &api.control.sync_status(), wall_clock());
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 
@@ -54,6 +59,7 @@ fn render(
     runs: &[(Status, u64)],
     queues: &[QueueView],
     agents: &[AgentView],
+    requests: &[(String, u64)],
     last: Seq,
     sync: &SyncStatus,
     now: Timestamp,
@@ -87,6 +93,8 @@ fn render(
     family("agent_up", "gauge", "Whether the agent can be reached.", &mut values);
     let mut values = agents.iter().map(|agent| (of_agent(agent), f64::from(agent.running)));
     family("agent_running", "gauge", "Operations of the agent that hold a slot.", &mut values);
+    let mut values = requests.iter().map(|(agent, count)| (format!("{{agent=\"{agent}\"}}"), *count as f64));
+    family("agent_requests_total", "counter", "Requests to the agent's API server since the start.", &mut values);
     family("events_total", "counter", "Events that were saved.", &mut [(String::new(), last.0 as f64)].into_iter());
     let age = sync.checked_at.map(|at| (String::new(), now.since(at).0 as f64 / 1000.0));
     family("sync_age_seconds", "gauge", "Time since the source was last looked at with success.", &mut age.into_iter());
@@ -124,13 +132,15 @@ mod tests {
         };
         let queues = [queue("us/gpu", Limit::At(8)), queue("us/default", Limit::Unlimited)];
         let sync = SyncStatus { checked_at: Some(Timestamp(1000)), warnings: 2, ..SyncStatus::default() };
-        let text = render(&[(Status::Running, 3)], &queues, &[], Seq(41), &sync, Timestamp(3500));
+        let text =
+            render(&[(Status::Running, 3)], &queues, &[], &[("us".to_owned(), 12)], Seq(41), &sync, Timestamp(3500));
         for line in [
             "tidegate_runs{status=\"running\"} 3",
             "tidegate_queue_running{queue=\"us/gpu\"} 3",
             "tidegate_queue_concurrency{queue=\"us/gpu\"} 8",
             "tidegate_queue_concurrency{queue=\"us/default\"} +Inf",
             "tidegate_queue_waiting{queue=\"us/gpu\"} 7",
+            "tidegate_agent_requests_total{agent=\"us\"} 12",
             "tidegate_events_total 41",
             "tidegate_sync_age_seconds 2.5",
             "tidegate_sync_problems{severity=\"warning\"} 2",

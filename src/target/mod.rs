@@ -96,6 +96,11 @@ pub trait Target: Send + Sync {
     /// What is to be said of an attempt that the target had taken on and does not know any more.
     fn lost(&self, attempt: AttemptName) -> Seen;
 
+    /// Requests that were sent over the network so far; `None` where there is none.
+    fn requests(&self) -> Option<u64> {
+        None
+    }
+
     /// Stops watching and delivering; what runs goes on.
     fn close(&self);
 }

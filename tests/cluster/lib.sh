@@ -36,6 +36,12 @@ end() {
         tries=$((tries + 1))
         [ $tries -lt 100 ] || { kill -KILL "$pid" 2>/dev/null; sleep 0.2; }
     done
+    # Its ports are free once it is a zombie, or gone.
+    tries=0
+    while [ -e "/proc/$pid/stat" ] && ! grep -q ') Z ' "/proc/$pid/stat" 2>/dev/null && [ $tries -lt 200 ]; do
+        sleep 0.05
+        tries=$((tries + 1))
+    done
     rm -f "$1/$2.pid"
 }
 

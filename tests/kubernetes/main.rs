@@ -2,10 +2,17 @@
 #![allow(clippy::unwrap_used)] // a test that cannot unwrap has failed
 
 mod faults;
+mod fencing;
+mod injector;
 mod journey;
+mod load;
+mod network;
 mod outcomes;
+#[path = "../path/process.rs"]
+mod process;
 #[allow(dead_code)] // other tests use the rest
 #[path = "../path/site.rs"]
 mod site;
 mod stand;
+mod witness;
 mod world;

@@ -52,6 +52,12 @@ impl ServerProcess {
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
+    /// The id of the process.
+    #[allow(dead_code)] // not every test asks
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until the commit that was pushed last is applied.
     pub fn until_applied(&self, site: &Site) {
         let commit = site.git(&["rev-parse", "HEAD"]);

@@ -309,6 +309,7 @@ fn observe(state: &State, now: Timestamp, observation: &Observation) -> Vec<Even
         vec![Event::RunFinished { run, status, cause, exit_code, outputs, at: observation.at }]
     };
     match &observation.seen {
+        Seen::Delayed(cause) if status == Status::Scheduled => progressed(Status::Scheduled, Some(cause.clone())),
         Seen::Starting if status == Status::Scheduled => progressed(Status::Starting, None),
         Seen::Running if matches!(status, Status::Scheduled | Status::Starting | Status::Warning) => {
             progressed(Status::Running, None)
@@ -316,7 +317,7 @@ fn observe(state: &State, now: Timestamp, observation: &Observation) -> Vec<Even
         Seen::Warning(cause) if !matches!(status, Status::Stopping | Status::Warning) => {
             progressed(Status::Warning, Some(cause.clone()))
         }
-        Seen::Starting | Seen::Running | Seen::Warning(_) => Vec::new(),
+        Seen::Delayed(_) | Seen::Starting | Seen::Running | Seen::Warning(_) => Vec::new(),
         Seen::Succeeded { outputs } => ended(Status::Succeeded, &Cause::default(), Some(0), outputs),
         Seen::Failed { cause, exit_code, outputs } if status == Status::Stopping => {
             ended(Status::Stopped, cause, *exit_code, outputs)

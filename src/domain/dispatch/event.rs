@@ -86,7 +86,7 @@ pub enum Event {
         run: RunId,
         /// Which attempt.
         attempt: Attempt,
-        /// Starting, running or warning.
+        /// Starting, running or warning; scheduled again, with the cause, when its target could not take it on yet.
         status: Status,
         /// Why, where there is more to say.
         #[serde(default, skip_serializing_if = "Option::is_none")]

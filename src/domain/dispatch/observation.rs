@@ -21,6 +21,9 @@ pub struct Observation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Seen {
+    /// The target could not take it on yet, and tries again (a quota that is full, a webhook that is down): nothing of
+    /// it is there, so that it stays owed.
+    Delayed(Cause),
     /// The target knows the attempt and prepares it.
     Starting,
     /// Its process runs.

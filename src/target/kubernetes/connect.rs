@@ -24,12 +24,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What must be allowed: verb, group, resource, subresource.
-const NEEDED: [(&str, &str, &str, &str); 5] = [
+const NEEDED: [(&str, &str, &str, &str); 7] = [
     ("create", "batch", "jobs", ""),
     ("delete", "batch", "jobs", ""),
     ("watch", "batch", "jobs", ""),
     ("watch", "", "pods", ""),
     ("get", "", "pods", "log"),
+    ("create", "coordination.k8s.io", "leases", ""),
+    ("update", "coordination.k8s.io", "leases", ""),
 ];
 
 /// A cluster that can be talked to.

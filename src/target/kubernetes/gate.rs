@@ -1,4 +1,4 @@
-//! What every request of a client passes: it is counted, and what an answer says about waiting is kept.
+//! What every request of a client passes: it is counted, and when an answer says to wait, all wait.
 
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -13,8 +13,9 @@ use tower::{Layer, Service};
 
 /// Wait after a `429` that does not say how long.
 const DEFAULT_WAIT: Duration = Duration::from_secs(1);
-/// Longest wait that an answer may impose: beyond it the cluster is asked again.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Longest wait that an answer may impose: beyond it the cluster is asked again. Shorter than a request may take, so that
+/// one that waited here is still answered.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// Counts of requests, and until when none may be sent.
 #[derive(Debug, Default)]
@@ -29,8 +30,19 @@ impl Gate {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Until when nothing is to be sent, if the cluster said so.
-    pub fn closed_until(&self) -> Option<Instant> {
+    /// Whether the cluster has not told us to wait.
+    pub fn is_open(&self) -> bool {
+        self.closed_until().is_none()
+    }
+
+    /// Waits until it is open.
+    pub async fn opened(&self) {
+        while let Some(until) = self.closed_until() {
+            tokio::time::sleep_until(until.into()).await;
+        }
+    }
+
+    fn closed_until(&self) -> Option<Instant> {
         let mut until = self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
         if until.is_some_and(|until| until <= Instant::now()) {
             *until = None;
@@ -77,10 +89,12 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        self.gate.sent.fetch_add(1, Ordering::Relaxed);
         let gate = self.gate.clone();
+        // Nothing is sent before the future is polled.
         let answer = self.inner.call(request);
         Box::pin(async move {
+            gate.opened().await;
+            gate.sent.fetch_add(1, Ordering::Relaxed);
             let answer = answer.await?;
             if answer.status() == StatusCode::TOO_MANY_REQUESTS {
                 let said = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());

@@ -1,14 +1,15 @@
 //! Keeps a session with the cluster of one agent: connects, and begins anew after each that ended.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
 
 use super::Settings;
-use super::connect::{Connection, connect, namespace_exists};
+use super::connect::{connect, namespace_exists};
+use super::fence::Fence;
 use super::gate::Gate;
-use super::session::{End, Message, Session};
+use super::session::{End, Hold, Message, Session};
 use crate::target::{Report, ReportSink};
 
 /// Pauses between attempts to connect: the first and the longest.
@@ -26,18 +27,23 @@ pub async fn keep(
     let mut last_words = None;
     // What cannot be seen from a list is looked at before the next session when it ended the one before.
     let mut suspicious = false;
+    // Until when a server before us may still make objects.
+    let mut removes_from = Instant::now();
     loop {
         let connecting = async {
             let connection = connect(&settings.spec, gate).await?;
             if suspicious {
                 namespace_exists(&connection.client, &connection.namespace).await?;
             }
-            Ok::<Connection, String>(connection)
+            let (fence, wait) = Fence::take(&connection.client, &connection.namespace, settings).await?;
+            Ok::<_, String>((connection, fence, wait))
         };
         let end = match or_closed(connecting, &mut receive).await {
             None => return,
-            Some(Ok(connection)) => {
-                let mut session = Session::new(settings, gate, sink, inbox.clone(), connection);
+            Some(Ok((connection, fence, wait))) => {
+                removes_from = removes_from.max(Instant::now() + wait);
+                let hold = Hold { fence, removes_from };
+                let mut session = Session::new(settings, gate, sink, inbox.clone(), connection, hold);
                 let end = session.run(&mut receive).await;
                 if session.was_ready() {
                     (pause, last_words) = (PAUSE.0, None);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures::stream::{FuturesUnordered, StreamExt};
 use kube::Client;
 
+use super::fence::Fence;
 use super::gate::Gate;
 use super::requests::{Answer, Request};
 use super::trouble::Trouble;
@@ -34,6 +35,7 @@ type Flight = Pin<Box<dyn Future<Output = (Asked, Result<Answer, Trouble>)> + Se
 /// All requests of a session.
 pub struct Line {
     gate: Arc<Gate>,
+    fence: Arc<Fence>,
     client: Client,
     namespace: String,
     waiting: VecDeque<Asked>,
@@ -43,9 +45,9 @@ pub struct Line {
 
 impl Line {
     /// A line in which nobody stands.
-    pub fn new(gate: Arc<Gate>, client: Client, namespace: String) -> Self {
+    pub fn new(gate: Arc<Gate>, fence: Arc<Fence>, client: Client, namespace: String) -> Self {
         let (waiting, delayed, flying) = Default::default();
-        Self { gate, client, namespace, waiting, delayed, flying }
+        Self { gate, fence, client, namespace, waiting, delayed, flying }
     }
 
     /// Takes a request, to be sent when its turn comes.
@@ -79,12 +81,9 @@ impl Line {
         self.waiting.extend(due.into_iter().map(|(_, asked)| asked));
     }
 
-    /// Sends as many as may be under way, unless the cluster told us to wait.
+    /// Sends as many as may be under way, unless the cluster told us to wait or our word does not count.
     pub fn send(&mut self) {
-        if self.gate.closed_until().is_some() {
-            return;
-        }
-        while self.flying.len() < IN_FLIGHT {
+        while self.flying.len() < IN_FLIGHT && self.gate.is_open() && self.fence.holds() {
             let Some(asked) = self.waiting.pop_front() else { return };
             let (client, namespace) = (self.client.clone(), self.namespace.clone());
             self.flying.push(Box::pin(async move {
@@ -97,6 +96,11 @@ impl Line {
     /// The next answer; never, while nothing is under way.
     pub async fn next(&mut self) -> Option<(Asked, Result<Answer, Trouble>)> {
         if self.flying.is_empty() { pending().await } else { self.flying.next().await }
+    }
+
+    /// What requests pass.
+    pub fn gate(&self) -> Arc<Gate> {
+        self.gate.clone()
     }
 
     /// Whether nothing waits and nothing is under way.

@@ -11,9 +11,11 @@
 //! begins with full lists and ends with the first trouble that a probe confirms; between sessions the agent is down, its
 //! runs keep their slots, and what is owed is delivered anew once it is up. An attempt is one object of one name:
 //! making it twice is refused by the API server. Its requests: one to make it, one for its log, one to remove it.
+//! Nothing is sent unless the lease of the namespace is ours: an older server that still lives changes nothing.
 
 mod attempt;
 mod connect;
+mod fence;
 mod gate;
 mod keeper;
 mod line;
@@ -39,6 +41,7 @@ use self::logs::Logs;
 use self::session::Message;
 use crate::domain::dispatch::observation::Seen;
 use crate::domain::ids::{AgentName, AttemptName, Epoch};
+use crate::domain::kubernetes::lease::Holder;
 use crate::domain::kubernetes::names::object_name;
 use crate::domain::kubernetes::render::RootKind;
 use crate::domain::kubernetes::verdict::deleted;
@@ -56,6 +59,8 @@ pub struct Settings {
     pub instance: String,
     /// The term of this server.
     pub epoch: Epoch,
+    /// Which server it is, among those that might take themselves for the only one.
+    pub holder: Holder,
     /// Where logs are kept.
     pub logs: PathBuf,
 }
@@ -84,11 +89,6 @@ impl KubernetesTarget {
             .spawn(move || runtime.block_on(keep(&own, &own_gate, &sink, own_inbox, receive)))?;
         Ok(Self { settings, gate, inbox })
     }
-
-    /// Requests that were sent to the API server so far.
-    pub fn requests(&self) -> u64 {
-        self.gate.sent()
-    }
 }
 
 impl Target for KubernetesTarget {
@@ -103,6 +103,10 @@ impl Target for KubernetesTarget {
 
     fn lost(&self, attempt: AttemptName) -> Seen {
         deleted(&object_name(attempt), RootKind::Job)
+    }
+
+    fn requests(&self) -> Option<u64> {
+        Some(self.gate.sent())
     }
 
     fn close(&self) {

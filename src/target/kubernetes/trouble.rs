@@ -11,6 +11,9 @@ pub const REFUSED: &str = "AdmissionDenied";
 /// The reason of an attempt whose object the API server finds wrong.
 pub const INVALID: &str = "InvalidObject";
 
+/// The reason of a request that the API server has no time for.
+pub const BUSY: &str = "ApiBusy";
+
 /// Why a request was not answered as hoped.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Trouble {
@@ -72,7 +75,7 @@ pub fn of_status(status: &Status) -> Trouble {
         404 if message.contains("namespaces \"") => Trouble::Agent(format!("its namespace does not exist: {message}")),
         404 | 410 => Trouble::NotFound,
         409 if status.reason == "AlreadyExists" => Trouble::Exists,
-        429 => later("ApiBusy"),
+        429 => later(BUSY),
         // A webhook answers with a code of its own choosing.
         400..=499 if message.contains("admission webhook") || message.contains("AdmissionPolicy") => {
             Trouble::Refused(Cause::new(REFUSED, format!("the cluster refused its object: {message}")))

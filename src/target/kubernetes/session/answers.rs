@@ -8,7 +8,7 @@ use crate::target::kubernetes::line::Asked;
 use crate::target::kubernetes::requests::{Answer, Foreground, Request};
 use crate::target::kubernetes::trouble::Trouble;
 
-/// Tries of a request before its trouble is shown as a warning of its run.
+/// Tries of a request before its trouble is shown.
 const SILENT_TRIES: u32 = 2;
 
 impl Session<'_> {
@@ -20,7 +20,7 @@ impl Session<'_> {
             Err(Trouble::Agent(why)) => self.end = Some(End::Trouble(why)),
             Err(Trouble::Later(cause)) => {
                 if asked.tries >= SILENT_TRIES && matches!(request, Request::Create(..)) {
-                    let seen = self.attempt(name, RootKind::Job).say(Seen::Warning(cause));
+                    let seen = self.attempt(name, RootKind::Job).say(Seen::Delayed(cause));
                     self.out.extend(seen.map(|seen| Observation { attempt: name, at: wall_clock(), seen }));
                 }
                 self.line.again(asked);

@@ -55,6 +55,9 @@ impl Session<'_> {
 
     /// Removes the objects of an attempt whose end is saved, once its log is.
     pub(super) fn clean_up(&mut self, name: AttemptName) {
+        if !self.may_remove() {
+            return;
+        }
         let Some(attempt) = self.attempts.get_mut(&name) else { return };
         let Some(since) = attempt.forgotten.filter(|_| !attempt.removing) else { return };
         if attempt.creating || (!attempt.logs_kept() && since.elapsed() < LOG_PATIENCE) {

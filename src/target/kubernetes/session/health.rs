@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
@@ -9,7 +10,8 @@ use kube::runtime::watcher;
 
 use super::{End, Session};
 use crate::target::kubernetes::connect::within;
-use crate::target::kubernetes::trouble::{Trouble, of_status, trouble_of};
+use crate::target::kubernetes::gate::Gate;
+use crate::target::kubernetes::trouble::{BUSY, Trouble, of_status, trouble_of};
 
 /// Longest wait for the answer of a probe: a slow cluster is not one that is gone.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,6 +35,8 @@ impl Session<'_> {
         };
         match trouble {
             Trouble::Agent(why) => self.end = Some(End::Trouble(why)),
+            // It answers: it is busy, and says how long to wait.
+            Trouble::Later(cause) if cause.reason == BUSY => {}
             trouble if self.failures >= MAX_FAILURES => {
                 self.end = Some(End::Trouble(format!("its watches fail again and again: {}", trouble.message())))
             }
@@ -42,7 +46,7 @@ impl Session<'_> {
 
     pub(super) fn look_whether_it_answers(&mut self) {
         if self.probe.is_none() {
-            self.probe = Some(Box::pin(probe(self.client.clone())));
+            self.probe = Some(Box::pin(probe(self.client.clone(), self.line.gate())));
         }
     }
 }
@@ -56,9 +60,10 @@ pub async fn answer_of(probe: &mut Option<Probe>) -> Result<(), String> {
 }
 
 /// Whether the cluster answers at all.
-async fn probe(client: Client) -> Result<(), String> {
+async fn probe(client: Client, gate: Arc<Gate>) -> Result<(), String> {
     // What was only a hiccup is over by then.
     tokio::time::sleep(Duration::from_millis(200)).await;
+    gate.opened().await;
     match tokio::time::timeout(PROBE_TIMEOUT, within(client.apiserver_version())).await {
         Ok(Ok(_) | Err(Trouble::Later(_))) => Ok(()),
         Ok(Err(trouble)) => Err(format!("the cluster does not answer: {}", trouble.message())),

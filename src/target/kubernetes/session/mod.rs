@@ -28,6 +28,7 @@ use self::health::{Probe, answer_of};
 use super::Settings;
 use super::attempt::{Attempt, INQUIRY};
 use super::connect::Connection;
+use super::fence::Fence;
 use super::gate::Gate;
 use super::line::Line;
 use super::logs::Logs;
@@ -70,6 +71,14 @@ pub enum End {
     Trouble(String),
 }
 
+/// What a session may do to the namespace.
+pub struct Hold {
+    /// While it holds, requests are sent.
+    pub fence: Arc<Fence>,
+    /// Before that nothing is removed, so that what another server still sends finds its name taken.
+    pub removes_from: Instant,
+}
+
 /// One session, from the lists with which it begins to its end.
 pub struct Session<'a> {
     settings: &'a Settings,
@@ -80,6 +89,7 @@ pub struct Session<'a> {
     kinds: Vec<RootKind>,
     attempts: BTreeMap<AttemptName, Attempt>,
     line: Line,
+    hold: Hold,
     logs: Logs,
     /// Tells readers of logs that their pods have ended, by the uid of the pod.
     over: BTreeMap<String, watch::Sender<bool>>,
@@ -101,13 +111,14 @@ impl<'a> Session<'a> {
         sink: &'a ReportSink,
         inbox: WeakUnboundedSender<Message>,
         connection: Connection,
+        hold: Hold,
     ) -> Self {
         let Connection { client, namespace, kinds } = connection;
         let logs = Logs::new(settings.logs.clone(), client.clone(), &namespace);
         let begun = Instant::now();
         let sources = kinds.iter().map(|kind| Source::Roots(*kind)).chain([Source::Pods]);
         let lists = sources.map(|source| (source, (begun, BTreeSet::new()))).collect();
-        let line = Line::new(gate.clone(), client.clone(), namespace.clone());
+        let line = Line::new(gate.clone(), hold.fence.clone(), client.clone(), namespace.clone());
         Self {
             settings,
             sink,
@@ -117,6 +128,7 @@ impl<'a> Session<'a> {
             kinds,
             attempts: BTreeMap::new(),
             line,
+            hold,
             logs,
             over: BTreeMap::new(),
             lists,
@@ -133,6 +145,11 @@ impl<'a> Session<'a> {
         self.ready
     }
 
+    /// Whether no other server can still make what would be removed.
+    fn may_remove(&self) -> bool {
+        Instant::now() >= self.hold.removes_from
+    }
+
     /// Goes on until it is told to end, or has to begin anew.
     pub async fn run(&mut self, receive: &mut UnboundedReceiver<Message>) -> End {
         let selector = selector(&self.settings.instance);
@@ -141,6 +158,8 @@ impl<'a> Session<'a> {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let begun = Instant::now();
         let mut waiting = Vec::new();
+        let keeping = self.hold.fence.clone().keep();
+        futures::pin_mut!(keeping);
         loop {
             tokio::select! {
                 Some(seen) = watches.next() => {
@@ -157,6 +176,7 @@ impl<'a> Session<'a> {
                     Some(Message::Deliver(effects)) => waiting.extend(effects),
                 },
                 _ = tick.tick() => self.tick(),
+                why = &mut keeping => return End::Trouble(why),
                 answer = answer_of(&mut self.probe) => {
                     self.probe = None;
                     if let Err(why) = answer {
@@ -166,7 +186,11 @@ impl<'a> Session<'a> {
             }
             // What is owed is carried out only with full sight of what is there.
             if self.ready {
-                waiting.drain(..).for_each(|effect| self.carry_out(effect));
+                let may_remove = self.may_remove();
+                let (now, later) =
+                    waiting.drain(..).partition(|effect: &Effect| may_remove || !matches!(effect, Effect::Stop { .. }));
+                waiting = later;
+                Vec::into_iter(now).for_each(|effect| self.carry_out(effect));
             }
             if self.ready {
                 self.line.send();
