@@ -361,6 +361,10 @@ fn build(case: Case, state: &mut State, see: &mut impl FnMut(&Event)) {
             tags: Vec::new(),
             inputs: Default::default(),
             origin: Origin::Request { user: String::new() },
+            timeout: None,
+            resumes: None,
+            unprepared: false,
+            followed: false,
         };
         apply(state, Event::RunCreated(Box::new(run)), see);
         if n % 512 == 0 {

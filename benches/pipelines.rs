@@ -37,6 +37,9 @@ impl Records for Library {
     fn run(&self, _: RunId) -> Result<RunRow, Unreadable> {
         Ok(self.row.clone())
     }
+    fn statuses(&self, id: RunId) -> Result<Vec<Status>, Unreadable> {
+        self.run(id).map(|row| vec![row.status])
+    }
     fn children(&self, _: RunId, _: &mut dyn FnMut(RunRow)) -> Result<(), Unreadable> {
         Ok(())
     }

@@ -149,6 +149,10 @@ fn new_run(number: u64) -> NewRun {
         tags: vec!["nightly".into()],
         inputs: Default::default(),
         origin: Origin::Push { reason: "changed".into() },
+        timeout: None,
+        resumes: None,
+        unprepared: false,
+        followed: false,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Leads pipelines in the shell: one thread that reads what was saved, asks the rules what follows, and submits it.
+//! Leads what makes other runs or hangs on them: one thread that reads what was saved, asks the rules what follows, and
+//! submits it: the children of pipelines, the values of runs that wait for others, the hooks of those that have ended.
 //!
 //! Nothing is remembered here that could be lost: what a pipeline has come to is read off its rows at every start, and
 //! a step that was asked for and not heard of is asked for again.
@@ -10,12 +11,15 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
 
 use crate::domain::catalog::CompiledOperation;
-use crate::domain::dispatch::command::{Command, Outcome};
+use crate::domain::dispatch::command::{Command, Follow, Outcome};
 use crate::domain::dispatch::event::Event;
 use crate::domain::dispatch::history::{MAX_PAGE, Parent, RunFilter, RunOrder, RunRow};
+use crate::domain::dispatch::observation::Cause;
 use crate::domain::dispatch::status::Status;
 use crate::domain::ids::{Digest, RunId};
 use crate::domain::workflow::conductor::{Conductor, Records, Unreadable};
+use crate::domain::workflow::follow::following;
+use crate::domain::workflow::waiting::Waiting;
 use crate::engine::{Engine, EngineError};
 use crate::store::History;
 
@@ -31,8 +35,8 @@ enum Message {
 #[derive(Clone)]
 pub struct Conducting {
     send: Sender<Message>,
-    /// Whether this server has pipelines: before it has, nothing needs to be told.
-    has_pipelines: Arc<AtomicBool>,
+    /// Whether this server has runs that lead to others: before it has, nothing needs to be told.
+    is_needed: Arc<AtomicBool>,
 }
 
 /// A conductor before its engine exists: the engine needs the way to the conductor, and the conductor the engine.
@@ -45,7 +49,7 @@ impl Unstarted {
     /// A conductor that is not under way yet.
     pub fn new() -> Self {
         let (send, receive) = channel();
-        Self { conducting: Conducting { send, has_pipelines: Arc::default() }, receive }
+        Self { conducting: Conducting { send, is_needed: Arc::default() }, receive }
     }
 
     /// The way to it; what is sent waits for [`Unstarted::start`].
@@ -56,7 +60,8 @@ impl Unstarted {
     /// Starts it.
     pub fn start(self, engine: Engine) -> std::thread::JoinHandle<()> {
         let Self { conducting, receive } = self;
-        std::thread::spawn(move || Leading { engine, conducting, conductor: Conductor::default() }.run(&receive))
+        let (conductor, waiting) = Default::default();
+        std::thread::spawn(move || Leading { engine, conducting, conductor, waiting, has_ended: true }.run(&receive))
     }
 }
 
@@ -69,16 +74,17 @@ impl Default for Unstarted {
 impl Conducting {
     /// A batch was saved.
     pub fn saved(&self, events: &[Event]) {
-        let makes_pipeline = |event: &Event| matches!(event, Event::RunCreated(run) if run.pipeline.is_some());
-        if !self.has_pipelines.load(Ordering::Relaxed) {
-            if !events.iter().any(makes_pipeline) {
+        let leads = |event: &Event| matches!(event, Event::RunCreated(run) if run.pipeline.is_some() || run.unprepared || run.followed);
+        if !self.is_needed.load(Ordering::Relaxed) {
+            if !events.iter().any(leads) {
                 return;
             }
-            self.has_pipelines.store(true, Ordering::Relaxed);
+            self.is_needed.store(true, Ordering::Relaxed);
         }
         let matters = |event: &&Event| match event {
-            Event::RunCreated(_) => makes_pipeline(event),
-            Event::RunScheduled { .. }
+            Event::RunCreated(_) => leads(event),
+            Event::RunApproved { .. }
+            | Event::RunScheduled { .. }
             | Event::RunProgressed { .. }
             | Event::RunRetrying { .. }
             | Event::RunStopping { .. }
@@ -103,24 +109,27 @@ struct Leading {
     engine: Engine,
     conducting: Conducting,
     conductor: Conductor,
+    waiting: Waiting,
+    /// Whether runs have ended since it was last looked whether something follows them.
+    has_ended: bool,
 }
 
 impl Leading {
     fn run(mut self, receive: &Receiver<Message>) {
         self.take_up();
         loop {
-            match self.steps() {
+            match self.steps().and_then(|()| self.prepare()).and_then(|()| self.follow()) {
                 Ok(()) => {}
                 Err(EngineError::Stopped) => return,
                 Err(EngineError::Store(why)) => {
                     // What happened and what did not is only known from the rows.
-                    tracing::warn!(why, "pipelines are taken up anew");
+                    tracing::warn!(why, "pipelines, and what waits for others, are taken up anew");
                     std::thread::sleep(PAUSE);
-                    self.conductor = Conductor::default();
+                    (self.conductor, self.waiting) = Default::default();
                     self.take_up();
                 }
             }
-            let first = match self.conductor.is_due() {
+            let first = match self.conductor.is_due() || self.waiting.is_due() {
                 false => receive.recv().ok(),
                 true => match receive.try_recv() {
                     Ok(message) => Some(message),
@@ -131,7 +140,11 @@ impl Leading {
             let Some(first) = first else { return };
             for message in std::iter::once(first).chain(receive.try_iter()) {
                 match message {
-                    Message::Saved(events) => events.iter().for_each(|event| self.conductor.saw(event)),
+                    Message::Saved(events) => events.iter().for_each(|event| {
+                        self.conductor.saw(event);
+                        self.waiting.saw(event);
+                        self.has_ended |= matches!(event, Event::RunFinished { .. });
+                    }),
                     Message::Stop => return,
                 }
             }
@@ -139,14 +152,17 @@ impl Leading {
     }
 
     fn take_up(&mut self) {
-        let found: Vec<(RunId, bool)> = self.engine.read(|state| {
+        let (found, open, needed) = self.engine.read(|state| {
             let pipelines = state.runs().filter(|run| run.pipeline && run.status != Status::Stopping);
-            pipelines.map(|run| (run.id, run.status == Status::Running)).collect()
+            let found: Vec<(RunId, bool)> = pipelines.map(|run| (run.id, run.status == Status::Running)).collect();
+            (found, state.to_prepare().collect::<Vec<_>>(), state.leads_to_others())
         });
-        if !found.is_empty() {
-            self.conducting.has_pipelines.store(true, Ordering::Relaxed);
+        if !found.is_empty() || needed {
+            self.conducting.is_needed.store(true, Ordering::Relaxed);
         }
         self.conductor.take_up(found);
+        self.waiting.take_up(open);
+        self.has_ended = true;
     }
 
     /// Asks for everything that follows now, and hears what became of it.
@@ -163,7 +179,7 @@ impl Leading {
         }
         let mut failed = BTreeMap::new();
         for (pipeline, answer) in answers {
-            match answer.blocking_recv().unwrap_or(Err(EngineError::Stopped)) {
+            match heard(answer) {
                 Ok(Outcome::Done | Outcome::Already) => {}
                 Ok(Outcome::Refused(rejection)) => self.conductor.refused(pipeline, rejection.to_string()),
                 Err(error) => drop(failed.insert(pipeline, error)),
@@ -171,6 +187,67 @@ impl Leading {
         }
         failed.into_values().next().map_or(Ok(()), Err)
     }
+}
+
+impl Leading {
+    /// Settles what the runs that wait for others are made of, as far as that is known now.
+    fn prepare(&mut self) -> Result<(), EngineError> {
+        let engine = &self.engine;
+        let waits = |run: RunId| engine.read(|state| state.is_to_prepare(run));
+        let ready = self.waiting.steps(waits, &Rows(engine.history().as_ref()));
+        if ready.is_empty() && self.waiting.is_due() {
+            std::thread::sleep(PAUSE);
+        }
+        let answers: Vec<_> = ready
+            .into_iter()
+            .map(|(prepare, body)| engine.ask_later(Command::Prepare(prepare), vec![body]))
+            .collect::<Result<_, _>>()?;
+        answers.into_iter().try_for_each(|answer| heard(answer).map(drop))
+    }
+
+    /// Starts what follows the runs that have ended.
+    fn follow(&mut self) -> Result<(), EngineError> {
+        if !std::mem::take(&mut self.has_ended) {
+            return Ok(());
+        }
+        for run in self.engine.read(|state| state.to_follow().collect::<Vec<_>>()) {
+            let rows = Rows(self.engine.history().as_ref());
+            let read = rows.run(run).and_then(|row| rows.operation(row.spec).map(|operation| (row, operation)));
+            let (follow, bodies) = match read {
+                Ok((row, operation)) => following(&row, &operation),
+                Err(Unreadable::Now(why)) => return Err(EngineError::Store(why)),
+                Err(Unreadable::Lost(why)) => {
+                    tracing::error!(%run, why, "what follows a run cannot be read, and is not started");
+                    (Follow { of: run, runs: Vec::new() }, Vec::new())
+                }
+            };
+            self.start_following(follow, bodies)?;
+        }
+        Ok(())
+    }
+
+    /// Starts them; what is refused (its queue is gone) is recorded as failed, as far as that is possible.
+    fn start_following(&self, mut follow: Follow, bodies: Vec<(Digest, Vec<u8>)>) -> Result<(), EngineError> {
+        let Outcome::Refused(why) = self.engine.ask_blocking(Command::Follow(follow.clone()), bodies.clone())? else {
+            return Ok(());
+        };
+        tracing::warn!(run = %follow.of, %why, "a hook cannot be started");
+        let queue = self.engine.history().run(follow.of).ok().flatten().map(|row| row.queue);
+        for child in &mut follow.runs {
+            child.ended.get_or_insert((Status::Failed, Cause::new("Refused", why.to_string())));
+            child.run.queue = queue.clone().unwrap_or_else(|| child.run.queue.clone());
+        }
+        if let Outcome::Refused(why) = self.engine.ask_blocking(Command::Follow(follow.clone()), bodies)? {
+            tracing::error!(run = %follow.of, %why, "hooks are neither started nor recorded");
+            follow.runs.clear();
+            self.engine.ask_blocking(Command::Follow(follow), Vec::new())?;
+        }
+        Ok(())
+    }
+}
+
+fn heard(answer: tokio::sync::oneshot::Receiver<crate::engine::Answer>) -> Result<Outcome, EngineError> {
+    answer.blocking_recv().unwrap_or(Err(EngineError::Stopped))
 }
 
 struct Rows<'h>(&'h dyn History);
@@ -185,6 +262,12 @@ impl Records for Rows<'_> {
     fn run(&self, id: RunId) -> Result<RunRow, Unreadable> {
         let row = self.0.run(id).map_err(|error| Unreadable::Now(error.to_string()))?;
         row.ok_or_else(|| Unreadable::Lost(format!("there is no run {id}")))
+    }
+
+    fn statuses(&self, id: RunId) -> Result<Vec<Status>, Unreadable> {
+        self.run(id)?;
+        let timeline = self.0.conditions(id).map_err(|error| Unreadable::Now(error.to_string()))?;
+        Ok(timeline.into_iter().filter_map(|condition| condition.status).collect())
     }
 
     fn children(&self, pipeline: RunId, each: &mut dyn FnMut(RunRow)) -> Result<(), Unreadable> {

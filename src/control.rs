@@ -12,18 +12,19 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::conductor::Conducting;
-use crate::domain::catalog::Catalog;
+use crate::domain::catalog::{Catalog, CompiledOperation};
 use crate::domain::compile::{CompileCache, Request, RequestSource, compile_request, compile_with};
 use crate::domain::diagnostic::Diagnostics;
 use crate::domain::dispatch::command::{Command, Outcome, Rejection};
 use crate::domain::dispatch::event::{NewRun, Origin};
 use crate::domain::dispatch::history::RunRow;
+use crate::domain::dispatch::status::Status;
 use crate::domain::files::FileSet;
 use crate::domain::ids::{AgentName, AttemptName, CommitId, Digest, ProjectName, RunId, WorkflowName};
 use crate::domain::plan::{Plan, Standing, overrides};
 use crate::domain::spec::FirstSync;
 use crate::domain::time::Timestamp;
-use crate::domain::workflow::start::{Circumstances, of_operation, of_workflow};
+use crate::domain::workflow::start::{Circumstances, of_ended, of_operation, of_workflow};
 use crate::effects::{Effects, Unstarted};
 use crate::engine::{Engine, EngineError};
 use crate::reconciler::{
@@ -368,6 +369,37 @@ impl ControlPlane {
         }
     }
 
+    /// Lets an ended run go on as the same run; `false` when it has not ended. Of a pipeline, what had succeeded stays.
+    pub async fn resume_run(&self, id: RunId, by: &str) -> Result<bool, ControlError> {
+        let (row, operation) = self.pinned(id)?;
+        if !row.status.is_final() {
+            return Ok(false);
+        }
+        if let Some(parent) = row.parent {
+            let message = format!("run {id} is part of pipeline {parent}: resume that, or restart this one by itself");
+            return Err(ControlError::Conflict(message));
+        }
+        if row.status == Status::Succeeded && operation.pipeline().is_some() {
+            let message = format!("all of pipeline {id} has succeeded: restart it to run it anew");
+            return Err(ControlError::Conflict(message));
+        }
+        let start = of_ended(&row, &operation, by);
+        match self.0.engine.ask(Command::Submit(vec![start.run]), vec![start.body]).await? {
+            Outcome::Refused(rejection) => Err(rejection.into()),
+            Outcome::Done => Ok(true),
+            Outcome::Already => Ok(false),
+        }
+    }
+
+    /// A run with the operation that it is pinned to.
+    fn pinned(&self, id: RunId) -> Result<(RunRow, CompiledOperation), ControlError> {
+        let history = self.0.engine.history();
+        let row = history.run(id)?.ok_or_else(|| ControlError::NotFound(format!("there is no run {id}")))?;
+        let operation = history.body(row.spec)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let missing = || ControlError::Conflict(format!("the operation of run {id} is not in the store"));
+        Ok((row, operation.ok_or_else(missing)?))
+    }
+
     fn compiled(&self, id: RunId, by: &str, request: &StartRequest) -> Result<Submission, ControlError> {
         let applied = get(&self.0.shared.applied)
             .ok_or_else(|| ControlError::Conflict("nothing is applied yet: the first sync has not succeeded".into()))?;
@@ -426,15 +458,10 @@ impl ControlPlane {
         by: &str,
         request: &StartRequest,
     ) -> Result<Submission, ControlError> {
-        let row =
-            self.0.engine.history().run(of)?.ok_or_else(|| ControlError::NotFound(format!("there is no run {of}")))?;
+        let (row, operation) = self.pinned(of)?;
         if !request.params.is_empty() || !request.presets.is_empty() {
             return Err(ControlError::Conflict("a run that is run again keeps its params and presets".into()));
         }
-        let body = self.0.engine.history().body(row.spec)?;
-        let operation: crate::domain::catalog::CompiledOperation = body
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .ok_or_else(|| ControlError::Conflict(format!("the operation of run {of} is not in the store")))?;
         let user = by.to_owned();
         let origin = match how {
             Again::Restart => Origin::Restart { of, user },

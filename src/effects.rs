@@ -352,6 +352,7 @@ impl Courier {
             project_name: row.project.to_string(),
             name: row.name.clone(),
             uuid: row.id.to_string(),
+            status: String::new(),
             namespace: String::new(),
             iteration: operation.point.as_ref().map_or(0, |point| point.iteration),
             created_at: row.created_at.to_string(),

@@ -46,6 +46,10 @@ fn run(n: u128) -> NewRun {
         tags: Vec::new(),
         inputs: BTreeMap::new(),
         origin: Origin::Push { reason: "changed".into() },
+        timeout: None,
+        resumes: None,
+        unprepared: false,
+        followed: false,
     }
 }
 

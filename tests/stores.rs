@@ -12,7 +12,7 @@ use proptest::test_runner::FileFailurePersistence;
 use serde_json::json;
 use tempfile::TempDir;
 use tidegate::domain::catalog::SupersedePolicy;
-use tidegate::domain::dispatch::event::{Event, NewRun, Origin, RevisionApplied};
+use tidegate::domain::dispatch::event::{EVENT_VERSION, Event, NewRun, Origin, RevisionApplied};
 use tidegate::domain::dispatch::history::{MAX_PAGE, Parent, RunFilter, RunOrder, RunRow};
 use tidegate::domain::dispatch::observation::Cause;
 use tidegate::domain::dispatch::status::Status;
@@ -127,6 +127,10 @@ fn new_run(n: u128) -> NewRun {
         tags: vec!["nightly".into(), "größe: \"9\"".into()],
         inputs: Default::default(),
         origin: Origin::Push { reason: "changed".into() },
+        timeout: None,
+        resumes: None,
+        unprepared: false,
+        followed: false,
     }
 }
 
@@ -566,8 +570,11 @@ fn an_event_of_a_newer_release_stops_with_a_sentence() {
         let mut seen = 0;
         let error = writer.store.replay(Seq(0), &mut |_, _, _| seen += 1).unwrap_err();
         assert_eq!(seen, 1);
-        let expected = "event 2 of the log cannot be read: event version 3 is newer than this release, which reads up to \
-                        2: use the release that wrote it";
+        let newer = EVENT_VERSION + 1;
+        let expected = format!(
+            "event 2 of the log cannot be read: event version {newer} is newer than this release, which reads up to \
+             {EVENT_VERSION}: use the release that wrote it"
+        );
         assert_eq!(sentence(error), expected);
         assert!(writer.history().events(Seq(0), 10).is_err());
         assert_eq!(writer.replayed(Seq(2)).len(), 1);

@@ -247,6 +247,10 @@ mod tests {
                 tags: Vec::new(),
                 inputs: Default::default(),
                 origin: Origin::Push { reason: String::new() },
+                timeout: None,
+                resumes: None,
+                unprepared: false,
+                followed: false,
             })));
         }
         let (mut state, at) = (State::default(), Timestamp(60_000));

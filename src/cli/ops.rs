@@ -61,7 +61,7 @@ pub enum Ops {
     Restart(AgainArgs),
     /// Run the same spec again, marked as a copy
     Copy(AgainArgs),
-    /// Go on from a checkpoint; not possible yet
+    /// Let ended runs go on as the same runs; of a pipeline, what had succeeded stays
     Resume(Runs),
 }
 
@@ -192,15 +192,27 @@ struct Whole {
 fn get(run: &str, output: Output, client: &Client) -> Result<()> {
     let view: RunView = client.get(&path(run))?;
     if !PIPELINES.contains(&view.kind.as_str()) {
-        return show_run(output, &view);
+        show_run(output, &view)?;
+        return if output == Output::Table { show_hooks(&view, client) } else { Ok(()) };
     }
     let pipeline: PipelineView = client.get(&format!("{}/pipeline", path(&view.uuid)))?;
     if output == Output::Table {
         show_run(output, &view)?;
+        show_hooks(&view, client)?;
         return out(&format!("\n{}", pipeline::drawn(&pipeline)));
     }
     let (uuid, whole) = (view.uuid.clone(), Whole { run: view, pipeline: Some(pipeline) });
     show::one(output, &whole, &uuid, &[])
+}
+
+/// The runs that followed the end of a run, a line each.
+fn show_hooks(view: &RunView, client: &Client) -> Result<()> {
+    let hooks: Vec<RunView> = client.get(&format!("{}/hooks", path(&view.uuid)))?;
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    out("\nFollowed by\n")?;
+    show::list(Output::Table, &hooks, &COLUMNS, |run| run.uuid.clone())
 }
 
 /// Kinds of runs that make others.

@@ -20,7 +20,9 @@ use crate::domain::spec::{
 };
 use crate::domain::time::Span;
 
+mod following;
 mod pipeline;
+pub use following::{Hook, RunEvent};
 pub use pipeline::{Dag, Node, NodeEvent, ParamRef, Point, RefFrom};
 
 /// Default of `sync.maxStarts`.
@@ -256,6 +258,15 @@ pub struct CompiledOperation {
     /// Sections beside `run` that a target looks at, as written (`crate::domain::honour::SECTIONS`).
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub sections: Map<String, Value>,
+    /// A template that must come to true when it is about to start; that of a graph's operation stands in its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<String>,
+    /// Statuses of other runs, any of which it waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<RunEvent>,
+    /// What follows its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
     /// Which point of a matrix it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point: Option<Point>,

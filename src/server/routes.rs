@@ -127,8 +127,10 @@ pub fn routes() -> Vec<Route> {
         post("/api/v1/runs/{uuid}/copy", "copyRun", "Runs the same spec again, marked as a copy.", runs::copy)
             .body::<AgainBody>()
             .created::<RunView>(),
-        post("/api/v1/runs/{uuid}/resume", "resumeRun", "Goes on from a checkpoint; not possible yet.", runs::resume)
-            .created::<RunView>(),
+        post("/api/v1/runs/{uuid}/resume", "resumeRun", "Lets an ended run go on as the same run.", runs::resume)
+            .json::<DoneView>(),
+        get("/api/v1/runs/{uuid}/hooks", "listHooks", "The runs that followed the end of a run.", runs::hooks)
+            .json::<Vec<RunView>>(),
         get("/api/v1/queues", "listQueues", "The queues with their use.", policy::queues).json::<Vec<QueueView>>(),
         get("/api/v1/queues/{agent}/{queue}", "getQueue", "One queue.", policy::queue).json::<QueueView>(),
         route(

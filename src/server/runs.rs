@@ -13,11 +13,13 @@ use super::views::{AgainBody, ConditionView, DoneView, ExplainView, RunView, Sta
 use crate::control::{Again, StartRequest, StartSource};
 use crate::domain::dispatch::command::Command;
 use crate::domain::dispatch::explain as blocker_of;
-use crate::domain::dispatch::history::{MAX_PAGE, Parent, RunFilter};
+use crate::domain::dispatch::history::{MAX_PAGE, Parent, RunFilter, RunRow};
 use crate::domain::dispatch::status::Status;
 use crate::domain::ids::{AgentName, Name, NameError, ProjectName, QueueName, RunId, WorkflowName};
 use crate::domain::query::{Query, QueryError, parse_sort};
+use crate::domain::workflow::follow::hook_ids;
 use crate::engine::wall_clock;
+use crate::store::{History, StoreError};
 
 /// Which runs are wanted. `status` may stand several times.
 #[derive(Debug, Default, JsonSchema)]
@@ -195,8 +197,23 @@ pub(super) async fn delete(State(api): State<Api>, OneRun(run): OneRun) -> Resul
     api.ask(Command::Delete { run: run.id }).await
 }
 
-pub(super) async fn resume(OneRun(_): OneRun) -> Result<(), ApiError> {
-    Err(ApiError::conflict("a run cannot go on from a checkpoint yet").help("restart it: that runs the same spec anew"))
+pub(super) async fn resume(
+    State(api): State<Api>,
+    Actor(by): Actor,
+    OneRun(run): OneRun,
+) -> Result<Json<DoneView>, ApiError> {
+    Ok(Json(DoneView { changed: api.control.resume_run(run.id, &by).await? }))
+}
+
+/// The runs that followed the end of a run.
+pub(super) async fn hooks(State(api): State<Api>, OneRun(run): OneRun) -> Result<Json<Vec<RunView>>, ApiError> {
+    let read = move |history: &dyn History| -> Result<Vec<RunRow>, StoreError> {
+        let Some(body) = history.body(run.spec)? else { return Ok(Vec::new()) };
+        let ids = serde_json::from_slice(&body).map(|operation| hook_ids(&run, &operation)).unwrap_or_default();
+        ids.into_iter().filter_map(|id| history.run(id).transpose()).collect()
+    };
+    let rows = api.history(read).await?;
+    Ok(Json(rows.into_iter().map(Into::into).collect()))
 }
 
 pub(super) async fn restart(

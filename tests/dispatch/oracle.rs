@@ -13,7 +13,7 @@ use tidegate::domain::ids::{AgentName, ProjectName, QueueName, RunId};
 use tidegate::domain::quantity::Resources;
 use tidegate::domain::sharing::{LevelDemand, budgets};
 use tidegate::domain::spec::{Limit, Order, Priority};
-use tidegate::domain::time::Timestamp;
+use tidegate::domain::time::{Span, Timestamp};
 use tidegate::domain::windows::open_at;
 
 #[derive(Debug, Clone)]
@@ -76,6 +76,10 @@ pub struct Oracle {
     /// The moment, for queues with windows.
     pub now: Timestamp,
     clock: u64,
+    /// Runs that have ended, with their newest attempts.
+    pub ended: Vec<(NewRun, u32)>,
+    /// Those of them that are to be followed.
+    pub followed: BTreeSet<RunId>,
 }
 
 fn slot(run: &Run) -> bool {
@@ -173,13 +177,18 @@ impl Oracle {
                 if let Some(limit) = new.pipeline {
                     self.pipelines.insert(new.id, limit);
                 }
-                let status = if new.needs_approval { Status::Created } else { Status::Compiled };
+                let status = if new.needs_approval || new.unprepared { Status::Created } else { Status::Compiled };
                 let (order, new, until) = (self.turn(), (**new).clone(), Timestamp::default());
-                self.runs.push(Run { new, status, attempt: 0, root, order, passed: false, until });
+                let attempt = new.resumes.as_ref().map_or(0, |resumed| resumed.attempt.0);
+                self.runs.push(Run { new, status, attempt, root, order, passed: false, until });
             }
-            Event::RunApproved { run, .. } => {
+            Event::RunApproved { run, .. } if self.run(*run).new.unprepared => {
+                self.run(*run).new.needs_approval = false
+            }
+            Event::RunApproved { run, .. } | Event::RunPrepared { run, .. } => {
                 let order = self.turn();
                 let run = self.run(*run);
+                assert!(!run.new.unprepared || !run.new.needs_approval, "who is asked is asked first");
                 (run.status, run.order) = (Status::Compiled, order);
             }
             Event::RunQueued { run } => {
@@ -219,7 +228,14 @@ impl Oracle {
                 self.queues.iter_mut().filter(|q| q.name == queue).for_each(|q| q.last_served = served);
                 self.agents.iter_mut().filter(|a| a.name == queue.agent).for_each(|a| a.last_served = served);
             }
-            Event::RunProgressed { run, status, .. } => self.run(*run).status = *status,
+            Event::RunProgressed { run, status, attempt, .. } => {
+                let run = self.run(*run);
+                run.status = *status;
+                if run.new.pipeline.is_some() {
+                    assert_eq!(attempt.0, run.attempt + 1, "a pipeline begins once in each of its lives");
+                    (run.attempt, run.until) = (attempt.0, at.after(run.new.timeout.unwrap_or(Span(u64::MAX / 4))));
+                }
+            }
             Event::RunStopping { run, .. } => {
                 assert!(slot(self.run(*run)), "only what holds a slot is told to stop");
                 self.run(*run).status = Status::Stopping;
@@ -237,9 +253,13 @@ impl Oracle {
                 assert!(status.is_final());
                 assert!(self.runs.iter().all(|r| r.new.parent != Some(*run)), "a pipeline ends after what is below it");
                 self.forget(*run);
-                self.run(*run);
+                let run = self.run(*run).clone();
+                self.followed.extend(run.new.followed.then_some(run.new.id));
+                self.ended.push((run.new.clone(), run.attempt));
+                let run = &run.new.id;
                 self.runs.retain(|other| other.new.id != *run);
             }
+            Event::RunFollowed { run } => assert!(self.followed.remove(run), "what follows a run is started once"),
             Event::RunNoted { .. }
             | Event::RunDeleted { .. }
             | Event::SchedulesArmed { .. }

@@ -35,6 +35,10 @@ impl Records for Library {
         self.rows.get(&id).cloned().ok_or_else(|| Unreadable::Lost(format!("no run {id}")))
     }
 
+    fn statuses(&self, id: RunId) -> Result<Vec<Status>, Unreadable> {
+        self.run(id).map(|row| vec![row.status])
+    }
+
     fn children(&self, pipeline: RunId, each: &mut dyn FnMut(RunRow)) -> Result<(), Unreadable> {
         let mut children: Vec<&RunRow> = self.rows.values().filter(|row| row.parent == Some(pipeline)).collect();
         children.sort_by_key(|row| row.seq);

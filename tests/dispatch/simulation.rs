@@ -15,12 +15,12 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tidegate::domain::catalog::SupersedePolicy;
-use tidegate::domain::dispatch::command::Command;
-use tidegate::domain::dispatch::event::{NewRun, OrganizationLimits};
+use tidegate::domain::dispatch::command::{Command, Follow, NewChild, Outcome, Prepare};
+use tidegate::domain::dispatch::event::{NewRun, OrganizationLimits, Resumed};
 use tidegate::domain::dispatch::observation::{Cause, Observation, Seen};
 use tidegate::domain::dispatch::status::Status;
 use tidegate::domain::dispatch::{Owed, outbox};
-use tidegate::domain::ids::{AttemptName, QueueName, RunId};
+use tidegate::domain::ids::{Attempt, AttemptName, Digest, QueueName, RunId};
 use tidegate::domain::spec::{OnRemove, Order, Sharing, WhenBusy, Window};
 use tidegate::domain::time::{Duration, Span};
 
@@ -175,6 +175,15 @@ impl Simulation {
         if self.random.chance(10) {
             runs.push(runs[0].clone());
         }
+        if self.random.chance(20) && !self.world.oracle.ended.is_empty() {
+            let (mut run, attempt) = self.random.of(&self.world.oracle.ended);
+            let (attempt, created_at) = (Attempt(attempt), self.world.now);
+            run.resumes = Some(Resumed { attempt, created_at, by: "ann".to_owned() });
+            (run.group, run.unprepared) = (None, false);
+            if run.parent.is_none() {
+                self.world.exec(Command::Submit(vec![run]));
+            }
+        }
         self.world.exec(Command::Submit(runs.clone()));
         if self.random.chance(10) {
             self.world.exec(Command::Submit(runs));
@@ -189,10 +198,13 @@ impl Simulation {
         run.request = resources(self.random.of(&shapes));
         run.max_retries = self.random.below(3) as u32;
         run.needs_approval = self.random.chance(6);
+        (run.unprepared, run.followed) = (self.random.chance(8), self.random.chance(8));
         if self.random.chance(15) {
             run.pipeline = Some(limit(self.random.of(&[-1, 1, 2, 4])));
+            run.timeout = self.random.of(&[None, None, Some(Span::seconds(90))]);
         }
-        let pipelines = self.world.oracle.runs.iter().filter(|run| run.new.pipeline.is_some());
+        let running = |run: &&crate::oracle::Run| run.new.pipeline.is_some() && run.status == Status::Running;
+        let pipelines = self.world.oracle.runs.iter().filter(running);
         let pipelines: Vec<_> = pipelines.map(|run| (run.new.id, run.new.project.clone())).collect();
         if !pipelines.is_empty() && self.random.chance(50) {
             let (parent, project) = self.random.of(&pipelines);
@@ -286,6 +298,25 @@ impl Simulation {
         if let Some(run) = waiting.map(|run| run.new.id) {
             self.world.exec(Command::Approve { run, by: "ann".to_owned() });
         }
+        self.lead();
+    }
+
+    /// What waits for others is prepared, and what has ended is followed.
+    fn lead(&mut self) {
+        for run in self.world.state.to_prepare().collect::<Vec<_>>() {
+            let ended = self.random.chance(30).then(|| (Status::Skipped, Cause::new("ConditionsCheckFailed", "")));
+            let prepare = Command::Prepare(Prepare { run, spec: Digest::of(b"bound"), ended });
+            assert_eq!(self.world.exec(prepare.clone()), Outcome::Done);
+            assert_eq!(self.world.exec(prepare), Outcome::Already, "a run is prepared once");
+        }
+        for of in self.world.state.to_follow().collect::<Vec<_>>() {
+            let run = NewRun { followed: false, unprepared: false, ..self.new_run() };
+            let follow = Command::Follow(Follow { of, runs: vec![NewChild { run, ended: None }] });
+            if let Outcome::Refused(_) = self.world.exec(follow.clone()) {
+                self.world.exec(Command::Follow(Follow { of, runs: Vec::new() }));
+            }
+            assert_eq!(self.world.exec(follow), Outcome::Already, "it is followed once");
+        }
     }
 
     fn change_queue(&mut self) {
@@ -378,7 +409,10 @@ impl Simulation {
             let other = self.world.oracle.runs.iter().find(|run| run.new.pipeline.is_none()).map(|run| run.new.id);
             let Some(run) = other.or(pipelines.first().copied()) else { break };
             match self.world.status(run) {
-                Some(Status::Created) => drop(self.world.exec(Command::Approve { run, by: "ann".to_owned() })),
+                Some(Status::Created) => {
+                    self.world.exec(Command::Approve { run, by: "ann".to_owned() });
+                    self.world.exec(Command::Prepare(Prepare { run, spec: Digest::of(b"bound"), ended: None }));
+                }
                 Some(Status::Running) if pipelines.contains(&run) => drop(self.world.stop(run)),
                 Some(status) if status.holds_slot() => self.world.finish(run),
                 Some(Status::Retrying) => self.world.now = self.world.now.after(Span::seconds(400)),

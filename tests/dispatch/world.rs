@@ -140,10 +140,13 @@ impl World {
         assert_eq!(self.oracle.next_to_start(), None, "nobody who may start stands in a queue");
         for run in &self.oracle.runs {
             assert!(run.status != Status::Retrying || run.until > self.now, "no retry is overdue");
+            let late = run.new.pipeline.is_some() && run.status == Status::Running && run.until <= self.now;
+            assert!(!late, "no pipeline runs beyond its timeout");
             let view = self.state.run(run.new.id).expect("both know the same runs");
             assert_eq!((view.status, view.attempt, view.queue), (run.status, run.attempt, &run.new.queue));
         }
         assert_eq!(self.state.runs().count(), self.oracle.runs.len(), "both know the same runs");
+        assert!(self.state.to_follow().eq(self.oracle.followed.iter().copied()), "both know what is to follow");
         all
     }
 
@@ -261,6 +264,10 @@ impl World {
             tags: Vec::new(),
             inputs: Default::default(),
             origin: Origin::Request { user: "ann".to_owned() },
+            timeout: None,
+            resumes: None,
+            unprepared: false,
+            followed: false,
         }
     }
 

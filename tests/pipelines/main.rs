@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used)] // a test that cannot unwrap fails, which is what it should do
 
 mod dags;
+mod hooks;
 mod limits;
+mod lives;
+mod open;
 #[path = "../path/process.rs"]
 mod process;
 mod schedules;

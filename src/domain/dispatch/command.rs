@@ -29,6 +29,10 @@ pub enum Command {
     Submit(Vec<NewRun>),
     /// Take a running pipeline a step forward; nothing happens when it does not run (any more).
     Advance(Box<Advance>),
+    /// Settle what a run is made of; nothing happens when it does not wait for that.
+    Prepare(Prepare),
+    /// Start what follows the end of a run; nothing happens when that was done.
+    Follow(Follow),
     /// These are all the schedules that there shall be.
     Arm(BTreeMap<WorkflowName, BTreeSet<Digest>>),
     /// Start the run of a schedule for a time; nothing happens when it has fired for that time or a later one.
@@ -83,6 +87,26 @@ pub struct Advance {
     pub end: Option<PipelineEnd>,
 }
 
+/// What a run comes to that waited for values, a condition or an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepare {
+    /// Which run.
+    pub run: RunId,
+    /// Its operation with its values, by the digest of the stored body.
+    pub spec: Digest,
+    /// A final status that it has without a start, and why.
+    pub ended: Option<(Status, Cause)>,
+}
+
+/// What follows the end of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Follow {
+    /// Which run has ended.
+    pub of: RunId,
+    /// The runs to start.
+    pub runs: Vec<NewChild>,
+}
+
 /// A schedule that fires.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fire {
@@ -96,7 +120,7 @@ pub struct Fire {
     pub run: NewRun,
 }
 
-/// A child of a pipeline.
+/// A child of a pipeline, or a run that follows another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewChild {
     /// The run.

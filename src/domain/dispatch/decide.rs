@@ -7,8 +7,10 @@ use indexmap::IndexMap;
 use super::command::{Command, Outcome, Rejection};
 use super::event::{Event, NewRun, RevisionApplied};
 use super::gates::GateOwner;
+use super::hooks::follow;
 use super::observation::{Cause, DEADLINE_EXCEEDED, LOST, Observation, Seen};
 use super::pipelines::{advance, stop};
+use super::preparing::{Approval, prepare};
 use super::schedules;
 use super::state::State;
 use super::status::Status;
@@ -64,6 +66,8 @@ pub fn decide(state: &State, now: Timestamp, command: &Command) -> Decision {
         }
         Command::Submit(runs) => submit(Draft::new(state, now), runs, None),
         Command::Advance(step) => advance(state, now, step),
+        Command::Prepare(of) => prepare(state, now, of),
+        Command::Follow(of) => follow(state, now, of),
         Command::Arm(wanted) => Ok(schedules::arm(state, wanted)),
         Command::Fire(fire) => schedules::fire(state, now, fire),
         Command::Stop { run, by } => {
@@ -162,12 +166,11 @@ impl<'a> Draft<'a> {
         self.ended.insert(run);
     }
 
-    /// Whether there is a pipeline of this id that still takes children.
+    /// Whether there is a pipeline of this id that takes children: it runs, at the latest with this command.
     fn has_pipeline(&self, id: RunId) -> bool {
-        let takes =
-            |ix: RunIx| self.state.runs[ix].pipeline.is_some() && self.state.runs[ix].status != Status::Stopping;
+        let takes = |ix: RunIx| self.state.runs[ix].pipeline.is_some() && self.state.runs[ix].status == Status::Running;
         let stored = || self.state.runs.find(id).is_some_and(takes);
-        !self.ended.contains(&id) && (self.made.get(&id).is_some_and(|run| run.pipeline.is_some()) || stored())
+        !self.ended.contains(&id) && (self.made.get(&id).is_some_and(|run| begins_at_once(run)) || stored())
     }
 }
 
@@ -186,7 +189,7 @@ pub(super) fn create<'a>(
     with: Option<&RevisionApplied>,
 ) -> Result<bool, Rejection> {
     let state = draft.state;
-    if state.runs.find(run.id).is_some() || state.finished_recently(run.id) || draft.made.contains_key(&run.id) {
+    if state.runs.find(run.id).is_some() || has_ended(state, run) || draft.made.contains_key(&run.id) {
         return Ok(false);
     }
     if state.runs.len() + draft.made.len() >= MAX_RUNS {
@@ -201,10 +204,23 @@ pub(super) fn create<'a>(
     draft.made.insert(run.id, run);
     if let Some(cause) = skipped {
         draft.finish(run.id, Status::Skipped, cause);
-    } else if run.pipeline.is_some() && run.parent.is_none() && run.group.is_none() && !run.needs_approval {
-        draft.events.push(begins(run.id, draft.now));
+    } else if begins_at_once(run) {
+        let attempt = run.resumes.as_ref().map_or(0, |resumed| resumed.attempt.0);
+        draft.events.push(begins(run.id, attempt, draft.now));
     }
     Ok(true)
+}
+
+/// Whether a run is known to have ended since it was asked for, or since that which it is to go on from.
+fn has_ended(state: &State, run: &NewRun) -> bool {
+    let before = run.resumes.as_ref().map(|resumed| resumed.attempt.0);
+    state.recent.attempt(run.id).is_some_and(|attempt| before.is_none_or(|before| attempt > before))
+}
+
+/// Whether a new run is a pipeline that runs as soon as it is made.
+fn begins_at_once(run: &NewRun) -> bool {
+    let waits = run.parent.is_some() || run.group.is_some() || run.needs_approval || run.unprepared;
+    run.pipeline.is_some() && !waits
 }
 
 /// Whether a queue takes runs, once the revision that comes with them is applied.
@@ -224,9 +240,9 @@ fn takes_runs(state: &State, queue: &QueueName, with: Option<&RevisionApplied>) 
     }
 }
 
-/// A pipeline that passes no gate runs at once.
-fn begins(run: RunId, at: Timestamp) -> Event {
-    Event::RunProgressed { run, attempt: Attempt(1), status: Status::Running, cause: None, at }
+/// A pipeline runs, for the first time or once more.
+pub(super) fn begins(run: RunId, before: u32, at: Timestamp) -> Event {
+    Event::RunProgressed { run, attempt: Attempt(before + 1), status: Status::Running, cause: None, at }
 }
 
 /// Does to the others of its group what a new run asks for; a cause when the run itself does not start.
@@ -275,12 +291,15 @@ fn supersede(draft: &mut Draft<'_>, run: &NewRun) -> Option<Cause> {
 fn approve(state: &State, now: Timestamp, id: RunId, by: &str) -> Decided {
     let ix = state.runs.find(id).ok_or(Rejection::NoSuchRun(id))?;
     let run = &state.runs[ix];
-    if run.status != Status::Created {
+    let approval = state.preparing.get(&id);
+    if run.status != Status::Created || approval == Some(&Approval::Given) {
         return Err(Rejection::NotWaiting(id));
     }
-    let approved = Event::RunApproved { run: id, by: by.to_owned() };
-    let runs_at_once = run.pipeline.is_some() && run.gate.is_none();
-    Ok([approved].into_iter().chain(runs_at_once.then(|| begins(id, now))).collect())
+    let mut events = vec![Event::RunApproved { run: id, by: by.to_owned() }];
+    if approval.is_none() && state.begins_at_once(ix) {
+        events.push(begins(id, run.attempt, now));
+    }
+    Ok(events)
 }
 
 pub(super) fn finished(run: RunId, status: Status, cause: Cause, at: Timestamp) -> Event {

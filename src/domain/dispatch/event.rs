@@ -14,11 +14,11 @@ use crate::domain::catalog::{AgentPolicy, ProjectPolicy, QueuePolicy, SupersedeP
 use crate::domain::ids::{AgentName, Attempt, CommitId, Digest, Name, ProjectName, QueueName, RunId, WorkflowName};
 use crate::domain::quantity::Resources;
 use crate::domain::spec::{Limit, Sharing};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Span, Timestamp};
 use crate::domain::windows::Opening;
 
 /// The version that [`Event`] is written with.
-pub const EVENT_VERSION: u32 = 3;
+pub const EVENT_VERSION: u32 = 4;
 
 /// One thing that was decided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +60,13 @@ pub enum Event {
         run: RunId,
         /// Who did it.
         by: String,
+    },
+    /// What a run is made of is settled: its values are taken, its condition is true, its event has come.
+    RunPrepared {
+        /// Which run.
+        run: RunId,
+        /// Its operation with its values, by the digest of the stored body.
+        spec: Digest,
     },
     /// A run passed its gates and stands in its queue.
     RunQueued {
@@ -144,6 +151,11 @@ pub enum Event {
         outputs: Map<String, Value>,
         /// When it ended, by the clock of the target.
         at: Timestamp,
+    },
+    /// What follows the end of a run was started; those runs are created in the same transaction.
+    RunFollowed {
+        /// Which run.
+        run: RunId,
     },
     /// A finished run was deleted from the history.
     RunDeleted {
@@ -311,6 +323,30 @@ pub struct NewRun {
     pub inputs: BTreeMap<String, Value>,
     /// What started it.
     pub origin: Origin,
+    /// How long it may run from its beginning, when it is a pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// What it goes on from, when it had ended before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumes: Option<Resumed>,
+    /// Whether it is to be prepared before it may stand anywhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unprepared: bool,
+    /// Whether others may follow its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub followed: bool,
+}
+
+/// A run that had ended before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resumed {
+    /// Its newest attempt until then; 0 when there was none.
+    pub attempt: Attempt,
+    /// When it was first asked for.
+    pub created_at: Timestamp,
+    /// Who says that it goes on.
+    pub by: String,
 }
 
 /// What started a run.
@@ -344,6 +380,11 @@ pub enum Origin {
         /// The time that it was planned for.
         at: Timestamp,
     },
+    /// The end of another run.
+    Hook {
+        /// Which run.
+        of: RunId,
+    },
     /// A copy of another run.
     Copy {
         /// Which run.
@@ -369,8 +410,8 @@ pub enum DecodeError {
 /// Reads a stored event of any release.
 pub fn decode(version: u32, payload: &[u8]) -> Result<Event, DecodeError> {
     match version {
-        // Versions 2 and 3 only added kinds of events: those before read as they are.
-        1 | 2 | EVENT_VERSION => Ok(serde_json::from_slice(payload)?),
+        // Versions 2 to 4 only added kinds of events, and fields that may be absent: older ones read as they are.
+        1 | 2 | 3 | EVENT_VERSION => Ok(serde_json::from_slice(payload)?),
         other => Err(DecodeError::TooNew(other)),
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::gates::GateOwner;
+use super::preparing::Approval;
 use super::queues::{NeverFits, Within};
 use super::shapes::Shortage;
 use super::state::State;
@@ -23,6 +24,8 @@ pub enum Blocker {
     Nothing { status: &'static str },
     /// Somebody must approve it.
     Approval,
+    /// Values of other runs, a condition or an event are not settled.
+    Preparation,
     /// Its last attempt failed; it waits to be tried again.
     Retry { until: Timestamp },
     /// Its pipeline has as many children queued or beyond as it may.
@@ -65,6 +68,9 @@ impl Blocker {
         match self {
             Self::Nothing { status } => format!("nothing: it is {status}"),
             Self::Approval => "it waits for approval: `tidegate ops approve` lets it go on".to_owned(),
+            Self::Preparation => {
+                "it waits for the runs that its params, joins and events name; `tidegate ops get` shows them".to_owned()
+            }
             Self::Retry { until } => format!("its last attempt failed; the next one may start at {until}"),
             Self::Pipeline { pipeline, limit } => {
                 format!(
@@ -133,7 +139,10 @@ impl Blocker {
 pub fn explain(state: &State, run: RunId) -> Option<Blocker> {
     let ix = state.runs.find(run)?;
     Some(match state.runs[ix].status {
-        Status::Created => Blocker::Approval,
+        Status::Created => match state.preparing.get(&run) {
+            Some(Approval::Given) => Blocker::Preparation,
+            Some(Approval::Awaited) | None => Blocker::Approval,
+        },
         Status::Compiled => gate_blocker(state, ix),
         Status::Queued => queue_blocker(state, ix),
         Status::Retrying => Blocker::Retry { until: state.retry_at.get(&run).copied().unwrap_or_default() },

@@ -140,6 +140,8 @@ pub struct RunPatch {
     pub attempt: Option<Attempt>,
     /// The new queue.
     pub queue: Option<QueueName>,
+    /// The operation with its values.
+    pub spec: Option<Digest>,
     /// When it stood in its queue; the first one stays.
     pub queued_at: Option<Timestamp>,
     /// When it ran; the first one stays.
@@ -165,6 +167,7 @@ impl RunPatch {
         self.step = later.step.or(self.step.take());
         self.attempt = later.attempt.or(self.attempt);
         self.queue = later.queue.or(self.queue.take());
+        self.spec = later.spec.or(self.spec);
         self.queued_at = self.queued_at.or(later.queued_at);
         self.started_at = self.started_at.or(later.started_at);
         self.end = later.end.or(self.end.take());
@@ -179,6 +182,7 @@ impl RunPatch {
         if let Some(queue) = self.queue {
             row.queue = queue;
         }
+        row.spec = self.spec.unwrap_or(row.spec);
         row.queued_at = row.queued_at.or(self.queued_at);
         row.started_at = row.started_at.or(self.started_at);
         if let Some(end) = self.end {
@@ -196,7 +200,8 @@ pub fn project(at: Timestamp, seq: Seq, event: &Event, out: &mut Vec<RowOp>) {
         | Event::QueueTurned { .. }
         | Event::AgentGone { .. }
         | Event::SchedulesArmed { .. }
-        | Event::ScheduleFired { .. } => {}
+        | Event::ScheduleFired { .. }
+        | Event::RunFollowed { .. } => {}
         Event::RevisionApplied(revision) => {
             if !revision.renamed.is_empty() {
                 out.push(RowOp::Rename(revision.renamed.clone()));
@@ -212,13 +217,16 @@ pub fn project(at: Timestamp, seq: Seq, event: &Event, out: &mut Vec<RowOp>) {
         }
         Event::RunCreated(run) => {
             let row = created(at, seq, run);
-            let (run, status) = (row.id, row.status);
+            let (run, status, cause) = (row.id, row.status, row.cause.clone());
             steps.out.push(RowOp::Insert(Box::new(row)));
-            steps.condition(run, Some(status), None, None, at);
+            steps.condition(run, Some(status), None, cause, at);
         }
         Event::RunApproved { run, by } => {
             let cause = Some(Cause::new("Approved", format!("Approved by {by}.")));
             steps.step(*run, Status::Compiled, None, cause, at, RunPatch::default());
+        }
+        Event::RunPrepared { run, spec } => {
+            steps.step(*run, Status::Compiled, None, None, at, RunPatch { spec: Some(*spec), ..RunPatch::default() });
         }
         Event::RunQueued { run } => {
             steps.step(*run, Status::Queued, None, None, at, RunPatch { queued_at: Some(at), ..RunPatch::default() });
@@ -310,10 +318,10 @@ fn created(at: Timestamp, seq: Seq, run: &NewRun) -> RunRow {
         origin: run.origin.clone(),
         group: run.group.as_ref().map(|policy| policy.group.clone()),
         parent: run.parent,
-        status: if run.needs_approval { Status::Created } else { Status::Compiled },
-        attempt: Attempt(0),
-        cause: None,
-        created_at: at,
+        status: if run.needs_approval || run.unprepared { Status::Created } else { Status::Compiled },
+        attempt: run.resumes.as_ref().map_or(Attempt(0), |resumed| resumed.attempt),
+        cause: run.resumes.as_ref().map(|resumed| Cause::new("Resumed", format!("Resumed by {}.", resumed.by))),
+        created_at: run.resumes.as_ref().map_or(at, |resumed| resumed.created_at),
         queued_at: None,
         started_at: None,
         finished_at: None,

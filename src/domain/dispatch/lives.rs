@@ -2,6 +2,7 @@
 
 use super::event::NewRun;
 use super::gates::GateOwner;
+use super::preparing::Approval;
 use super::state::State;
 use super::status::Status;
 use super::table::{Ix, Pipeline, Run, RunIx};
@@ -27,8 +28,20 @@ impl State {
         if let Some(limit) = new.pipeline {
             self.runs[ix].pipeline = Some(self.open_pipeline(id, limit, new));
         }
-        if !new.needs_approval {
-            self.wait_at_gate(ix);
+        if let Some(resumed) = &new.resumes {
+            self.runs[ix].attempt = resumed.attempt.0;
+        }
+        if let Some(limit) = new.timeout.filter(|_| new.pipeline.is_some()) {
+            self.deadlines.limit(id, limit);
+        }
+        if new.followed {
+            self.hooks.owners.insert(id);
+        }
+        match (new.unprepared, new.needs_approval) {
+            (true, true) => drop(self.preparing.insert(id, Approval::Awaited)),
+            (true, false) => drop(self.preparing.insert(id, Approval::Given)),
+            (false, true) => {}
+            (false, false) => self.wait_at_gate(ix),
         }
         self.admit(ix);
     }
@@ -109,6 +122,11 @@ impl State {
         Pipeline { direct, controller }
     }
 
+    /// Whether a pipeline runs as soon as it may: it passes no gate and stands in no queue.
+    pub(super) fn begins_at_once(&self, ix: RunIx) -> bool {
+        self.runs[ix].pipeline.is_some() && self.runs[ix].gate.is_none()
+    }
+
     pub(super) fn wait_at_gate(&mut self, ix: RunIx) {
         self.runs[ix].status = Status::Compiled;
         // A root pipeline passes no gate and stands in no queue; its next event says that it runs.
@@ -181,7 +199,10 @@ impl State {
             self.gates.unhold(pipeline.direct);
             self.gates.unhold(pipeline.controller);
         }
-        self.recent.push(run.id);
+        self.deadlines.forget(run.id);
+        self.preparing.remove(&run.id);
+        self.hooks.ended(run.id);
+        self.recent.push(run.id, run.attempt);
     }
 
     /// A run no longer counts in a queue; a removed one that is empty now may go.

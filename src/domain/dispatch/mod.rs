@@ -6,12 +6,14 @@
 
 mod agents;
 pub mod command;
+mod deadlines;
 mod decide;
 pub mod event;
 mod explain;
 mod facts;
 mod gates;
 pub mod history;
+mod hooks;
 mod hours;
 mod index;
 mod invariants;
@@ -24,6 +26,7 @@ mod patience;
 mod pipelines;
 mod places;
 mod policy;
+mod preparing;
 mod queues;
 mod recent;
 mod schedules;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::decide::begins;
 use super::event::Event;
 use super::observation::Cause;
 use super::pipelines::stop;
@@ -49,6 +50,11 @@ pub fn schedule_some(state: &mut State, now: Timestamp, most: usize) -> (Vec<Eve
             settled += 1;
             continue;
         }
+        if let Some(events) = super::deadlines::expired(state, now) {
+            settled += events.len();
+            events.into_iter().for_each(|event| emit(state, None, event));
+            continue;
+        }
         let Some(draining) = state.stirred.pop_first() else { break };
         // It may be the last that something else waited for, which is stirred by these events in turn.
         let (events, more) = settle(state, now, &draining, PASS_CHUNK - settled);
@@ -65,12 +71,8 @@ pub fn schedule_some(state: &mut State, now: Timestamp, most: usize) -> (Vec<Eve
         let (run, pipeline) = (state.runs[ix].id, state.runs[ix].pipeline.is_some());
         emit(state, Some(ix), Event::RunQueued { run });
         if pipeline {
-            let running = Status::Running;
-            emit(
-                state,
-                Some(ix),
-                Event::RunProgressed { run, attempt: Attempt(1), status: running, cause: None, at: now },
-            );
+            let attempt = state.runs[ix].attempt;
+            emit(state, Some(ix), begins(run, attempt, now));
         }
     }
     let mut handed_over = 0;
@@ -91,7 +93,7 @@ pub fn schedule_some(state: &mut State, now: Timestamp, most: usize) -> (Vec<Eve
 pub fn next_wakeup(state: &State) -> Option<Timestamp> {
     let retry = state.retries.first().map(|(until, _)| *until);
     let hours = state.queues.hours.first().map(|(until, _)| *until);
-    retry.into_iter().chain(hours).min()
+    retry.into_iter().chain(hours).chain(state.deadlines.first()).min()
 }
 
 /// What becomes of the waiting runs of a removed queue, at most so many at once, or of a removed thing that has nothing

@@ -1,4 +1,4 @@
-//! The ids of runs that ended not long ago, so that asking again for one does not run it twice.
+//! The runs that ended not long ago, so that asking again for one, or for it to go on, does not run it twice.
 //!
 //! Older ids are found in the history by whoever submits; this window covers what is still under way.
 
@@ -12,17 +12,18 @@ pub(super) const RECENT_RUNS: usize = 100_000;
 
 /// Only asked and never iterated, so that its order cannot reach a decision.
 #[expect(clippy::disallowed_types, reason = "never iterated; the queue beside it is, in order")]
-type Ids = std::collections::HashSet<RunId, BuildHasherDefault<DefaultHasher>>;
+type Ids = std::collections::HashMap<RunId, u32, BuildHasherDefault<DefaultHasher>>;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recent {
     order: VecDeque<RunId>,
+    /// With the newest attempt of each.
     ids: Ids,
 }
 
 impl Recent {
-    pub fn push(&mut self, id: RunId) {
-        if self.ids.insert(id) {
+    pub fn push(&mut self, id: RunId, attempt: u32) {
+        if self.ids.insert(id, attempt).is_none() {
             self.order.push_back(id);
         }
         if self.order.len() > RECENT_RUNS
@@ -32,11 +33,12 @@ impl Recent {
         }
     }
 
-    pub fn contains(&self, id: RunId) -> bool {
-        self.ids.contains(&id)
+    /// The newest attempt of a run that ended not long ago.
+    pub fn attempt(&self, id: RunId) -> Option<u32> {
+        self.ids.get(&id).copied()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = RunId> {
-        self.order.iter().copied()
+    pub fn iter(&self) -> impl Iterator<Item = (RunId, u32)> {
+        self.order.iter().map(|id| (*id, self.ids.get(id).copied().unwrap_or_default()))
     }
 }

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::deadlines::Deadlines;
 use super::event::{Armed, Cursor, OrganizationLimits};
 use super::gates::GateOwner;
+use super::hooks::Hooks;
 use super::observation::Cause;
 use super::patience::Patience;
 use super::policy::{Applied, Draining};
+use super::preparing::Preparing;
 use super::state::State;
 use super::status::Status;
 use super::table::{Pipeline, Run, RunIx};
@@ -20,7 +23,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::windows::Opening;
 
 /// The version of the form below.
-pub const SNAPSHOT_VERSION: u32 = 4;
+pub const SNAPSHOT_VERSION: u32 = 5;
 
 /// The stored form.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,11 +41,14 @@ pub struct Snapshot {
     applied: Option<Applied>,
     gates: Vec<GateSnapshot>,
     runs: Vec<RunSnapshot>,
-    recent: Vec<RunId>,
+    recent: Vec<(RunId, u32)>,
     /// Schedules and what each has done, as a list because a digest is no key of JSON.
     armed: Vec<(WorkflowName, Digest, Armed)>,
     /// How pipelines that are stopping will end.
     ending: BTreeMap<RunId, (Status, Cause)>,
+    deadlines: Deadlines,
+    preparing: Preparing,
+    hooks: Hooks,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -183,6 +189,9 @@ pub fn take(state: &State) -> Snapshot {
             .collect(),
         recent: state.recent.iter().collect(),
         ending: state.ending.clone(),
+        deadlines: state.deadlines.clone(),
+        preparing: state.preparing.clone(),
+        hooks: state.hooks.clone(),
         armed: state
             .armed
             .iter()
@@ -218,7 +227,8 @@ pub fn restore(snapshot: Snapshot) -> State {
         state.ending.insert(run, how);
         state.runs.find(run).into_iter().for_each(|ix| state.note_emptied(ix));
     }
-    snapshot.recent.into_iter().for_each(|id| state.recent.push(id));
+    (state.deadlines, state.preparing, state.hooks) = (snapshot.deadlines, snapshot.preparing, snapshot.hooks);
+    snapshot.recent.into_iter().for_each(|(id, attempt)| state.recent.push(id, attempt));
     state
 }
 

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::deadlines::Deadlines;
 use super::event::{Armed, Cursor, Event};
 use super::gates::Gates;
+use super::hooks::Hooks;
 use super::observation::Cause;
 use super::policy::{Applied, Draining};
+use super::preparing::{Approval, Preparing};
 use super::queues::Queues;
 use super::recent::Recent;
 use super::status::Status;
@@ -45,6 +48,12 @@ pub struct State {
     pub(super) ending: BTreeMap<RunId, (Status, Cause)>,
     /// Those of them that have nothing unfinished below them any more.
     pub(super) emptied: BTreeSet<RunId>,
+    /// How long pipelines may run.
+    pub(super) deadlines: Deadlines,
+    /// Runs that are to be prepared before they stand anywhere.
+    pub(super) preparing: Preparing,
+    /// Runs that others follow.
+    pub(super) hooks: Hooks,
     /// The last place given in any line.
     pub(super) order: u64,
 }
@@ -68,7 +77,14 @@ impl State {
             Event::QueueGone { queue } => self.forget_queue(queue),
             Event::AgentGone { agent } => self.forget_agent(agent),
             Event::RunCreated(run) => self.create(run),
-            Event::RunApproved { run, .. } => self.with(known, *run, |state, ix| state.wait_at_gate(ix)),
+            Event::RunApproved { run, .. } => self.with(known, *run, |state, ix| match state.preparing.get_mut(run) {
+                Some(approval) => *approval = Approval::Given,
+                None => state.wait_at_gate(ix),
+            }),
+            Event::RunPrepared { run, .. } => self.with(known, *run, |state, ix| {
+                state.preparing.remove(run);
+                state.wait_at_gate(ix);
+            }),
             Event::RunQueued { run } => self.with(known, *run, Self::pass_gates),
             Event::RunMoved { run, queue } => self.with(known, *run, |state, ix| state.move_to(ix, queue)),
             Event::RunScheduled { run, attempt } => self.with(known, *run, |state, ix| {
@@ -77,15 +93,20 @@ impl State {
                 state.runs[ix].status = Status::Scheduled;
                 state.runs[ix].attempt = attempt.0;
             }),
-            Event::RunProgressed { run, status, .. } => {
-                self.with(known, *run, |state, ix| state.runs[ix].status = *status)
-            }
+            Event::RunProgressed { run, status, attempt, .. } => self.with(known, *run, |state, ix| {
+                state.runs[ix].status = *status;
+                if state.runs[ix].pipeline.is_some() {
+                    state.runs[ix].attempt = attempt.0;
+                    state.deadlines.begin(*run, at);
+                }
+            }),
             Event::RunStopping { run, .. } => {
                 self.with(known, *run, |state, ix| state.runs[ix].status = Status::Stopping)
             }
             Event::PipelineStopping { run, end, cause } => self.with(known, *run, |state, ix| {
                 state.leave(ix);
                 state.runs[ix].status = Status::Stopping;
+                state.deadlines.forget(*run);
                 state.ending.insert(*run, (*end, cause.clone()));
                 state.note_emptied(ix);
             }),
@@ -98,6 +119,9 @@ impl State {
                 state.retry_at.insert(*run, *until);
             }),
             Event::RunFinished { run, .. } => self.with(known, *run, Self::finish),
+            Event::RunFollowed { run } => {
+                self.hooks.due.remove(run);
+            }
             Event::RunDeleted { .. } => {}
             Event::SchedulesArmed { schedules } => self.apply_armed(at, schedules),
             Event::ScheduleFired { workflow, schedule, planned, run } => {

@@ -95,7 +95,7 @@ impl State {
 
     /// Whether a run of this id was finished not long ago.
     pub fn finished_recently(&self, id: RunId) -> bool {
-        self.recent.contains(id)
+        self.recent.attempt(id).is_some()
     }
 
     /// Tells whether an agent's target can be reached. This is not stored: it is told anew after each start.

@@ -240,6 +240,10 @@ fn new_run(number: usize, source: &Source, class: &WorkloadClass) -> NewRun {
         tags: Vec::new(),
         inputs: Default::default(),
         origin: Origin::Request { user: String::new() },
+        timeout: None,
+        resumes: None,
+        unprepared: false,
+        followed: false,
     }
 }
 

@@ -27,6 +27,8 @@ pub trait Records {
     fn operation(&self, digest: Digest) -> Result<Arc<CompiledOperation>, Unreadable>;
     /// A run.
     fn run(&self, id: RunId) -> Result<RunRow, Unreadable>;
+    /// The statuses that a run has been in, in their order; the last one is that which it has.
+    fn statuses(&self, id: RunId) -> Result<Vec<Status>, Unreadable>;
     /// All direct children of a pipeline, in the order in which they were made.
     fn children(&self, pipeline: RunId, each: &mut dyn FnMut(RunRow)) -> Result<(), Unreadable>;
 }

@@ -1,6 +1,6 @@
 //! One pipeline that runs: its programme, how far it has come, and the children that it makes next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ use super::conductor::{Records, Unreadable};
 use super::dag::{Progress, Step};
 use super::early::Early;
 use super::render::{Globals, condition};
-use super::start::{Circumstances, of_operation};
+use super::start::{Circumstances, Ended, of_operation};
 use super::sweep::Sweep;
 use crate::domain::catalog::{CompiledOperation, Dag, Node, Point, RefFrom};
 use crate::domain::dispatch::command::{NewChild, PipelineEnd};
@@ -40,6 +40,10 @@ pub(super) struct Led {
     open: BTreeMap<u32, bool>,
     /// How many of them have not.
     ahead: u32,
+    /// Children that had ended before the pipeline was told to go on, and go on with it, by place.
+    former: BTreeMap<u32, Ended>,
+    /// Those of a search that were not made again yet: a graph comes to its own in its order.
+    again: VecDeque<u32>,
     /// Why it cannot go on.
     pub broken: Option<Cause>,
 }
@@ -79,21 +83,25 @@ impl Led {
                 let sweep = Sweep::new(&matrix, pipeline);
                 children.read(&row, records, |name| name.strip_prefix(&row.name)?.strip_prefix('-')?.parse().ok())?;
                 children.list.sort_by_key(|child| child.place);
+                children.keep_passed_rounds(sweep.needs_points(), records)?;
                 (children.sweep(sweep, records)?, Early::new(matrix.early_stopping))
             }
             None => {
                 let dag = graph(&operation)?;
                 let places: BTreeMap<&str, u32> = (0..).zip(&dag.nodes).map(|(i, n)| (n.name.as_str(), i)).collect();
                 children.read(&row, records, |name| places.get(name).copied())?;
-                let known: Vec<_> = children.list.iter().map(|child| (child.place, child.seen())).collect();
+                let known: Vec<_> = children.kept().map(|child| (child.place, child.seen())).collect();
                 (Work::Graph(Progress::new(dag, &known)), Early::new(dag.early_stopping.clone()))
             }
         };
         let unfinished = children.list.iter().filter(|child| !child.status.is_final());
         let open: BTreeMap<u32, bool> = unfinished.map(|child| (child.place, child.had_slot)).collect();
         let ahead = open.values().filter(|had| !**had).count() as u32;
-        let mut led = Self { row, operation, limit, work, early, open, ahead, broken: None };
-        for child in children.list.iter().filter(|child| child.status.is_final()) {
+        let former: BTreeMap<u32, Ended> =
+            children.list.iter().filter_map(|child| Some((child.place, child.again.clone()?))).collect();
+        let again = if operation.matrix.is_some() { former.keys().copied().collect() } else { VecDeque::new() };
+        let mut led = Self { row, operation, limit, work, early, open, ahead, former, again, broken: None };
+        for child in children.kept().filter(|child| child.status.is_final()) {
             led.early.ended(child.status, Some(&child.outputs), led.total());
         }
         Ok(Some(led))
@@ -141,6 +149,14 @@ impl Led {
                     };
                     (place, node.name.clone(), node.queue.clone(), bound)
                 }
+                Work::Sweep(_) if free > 0 && !self.again.is_empty() => {
+                    let Some((place, ended)) = self.again.pop_front().and_then(|at| Some((at, self.former.get(&at)?)))
+                    else {
+                        return Ok(true);
+                    };
+                    let of = records.operation(ended.spec)?;
+                    (place, self.name_of(place), self.row.queue.clone(), (of.as_ref().clone(), None))
+                }
                 Work::Sweep(sweep) => {
                     let Some(point) = sweep.next(free) else { return Ok(false) };
                     let place = u32::try_from(point.index).unwrap_or(u32::MAX);
@@ -149,7 +165,7 @@ impl Led {
             };
             let id = child_id(self.row.id, &name);
             let ends_at_once = ended.as_ref().map(|(status, _)| *status);
-            self.child(&name, &queue, &bound, ended, made);
+            self.child(place, &name, &queue, &bound, ended, made);
             match ends_at_once {
                 Some(status) => {
                     self.early.ended(status, None, self.total());
@@ -281,6 +297,7 @@ impl Led {
 
     fn child(
         &self,
+        place: u32,
         name: &str,
         queue: &QueueName,
         operation: &CompiledOperation,
@@ -299,7 +316,11 @@ impl Led {
         };
         let mut start = of_operation(operation, circumstances);
         (start.run.name, start.run.parent) = (name.to_owned(), Some(self.row.id));
+        if let Some(former) = self.former.get(&place) {
+            former.go_on(&mut start.run, format!("pipeline {}", self.row.id));
+        }
         start.run.needs_approval &= ended.is_none();
+        start.run.unprepared &= ended.is_none();
         made.children.push(NewChild { run: start.run, ended });
         made.bodies.push(start.body);
     }
@@ -318,6 +339,8 @@ struct Child {
     had_slot: bool,
     spec: Digest,
     outputs: Map<String, Value>,
+    /// What it goes on from, when it had ended before its pipeline was told to go on.
+    again: Option<Ended>,
 }
 
 impl Child {
@@ -339,9 +362,36 @@ impl Children {
             let Some(place) = place_of(&row.name).filter(|_| row.id == child_id(pipeline.id, &row.name)) else {
                 return;
             };
+            // Rows are made anew for what goes on: an older child is one of the life before.
+            let done = !row.status.is_final() || matches!(row.status, Status::Succeeded | Status::Skipped);
+            let again = (row.seq < pipeline.seq && !done).then(|| Ended::of(&row));
             let (ran, had_slot) = (row.started_at.is_some(), row.attempt.0 > 0);
-            self.list.push(Child { place, status: row.status, ran, had_slot, spec: row.spec, outputs: row.outputs });
+            let (status, spec, outputs) = (row.status, row.spec, row.outputs);
+            self.list.push(Child { place, status, ran, had_slot, spec, outputs, again });
         })
+    }
+
+    /// The children that are as their rows say, and not to be made again.
+    fn kept(&self) -> impl Iterator<Item = &Child> {
+        self.list.iter().filter(|child| child.again.is_none())
+    }
+
+    /// A search that learns has built on what became of its earlier rounds: only the newest one goes on.
+    fn keep_passed_rounds(&mut self, learns: bool, records: &dyn Records) -> Result<(), Unreadable> {
+        if !learns || self.list.iter().all(|child| child.again.is_none()) {
+            return Ok(());
+        }
+        let round = |child: &Child| -> Result<_, Unreadable> {
+            let operation = records.operation(child.spec)?;
+            Ok(operation.point.as_ref().map(|point| (point.iteration, point.bracket_iteration)))
+        };
+        let newest = self.list.last().map(round).transpose()?;
+        for child in &mut self.list {
+            if child.again.is_some() && Some(round(child)?) != newest {
+                child.again = None;
+            }
+        }
+        Ok(())
     }
 
     fn sweep(&self, mut sweep: Sweep, records: &dyn Records) -> Result<Work, Unreadable> {
@@ -352,7 +402,7 @@ impl Children {
             let point = if sweep.needs_points() { records.operation(child.spec)?.point.clone() } else { None };
             sweep.made(point);
         }
-        for child in self.list.iter().filter(|child| child.status.is_final()) {
+        for child in self.kept().filter(|child| child.status.is_final()) {
             sweep.ended(child.place, child.status, Some(&child.outputs));
         }
         Ok(Work::Sweep(Box::new(sweep)))

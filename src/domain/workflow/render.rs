@@ -31,6 +31,8 @@ pub struct Globals {
     pub project_name: String,
     pub name: String,
     pub uuid: String,
+    /// Known in hooks only.
+    pub status: String,
     pub namespace: String,
     pub iteration: u64,
     pub created_at: String,
@@ -105,6 +107,11 @@ pub fn condition(operation: &CompiledOperation, text: &str, globals: &Globals) -
         let message = format!("the condition `{text}` comes to `{}`, which is neither true nor false", text_of(&value));
         Cause::new("InvalidCondition", message)
     })
+}
+
+/// A value with its templates filled in.
+pub fn fill(operation: &CompiledOperation, value: &Value, place: &str, globals: &Globals) -> Result<Value, Cause> {
+    Renderer::new(operation, globals).value(value, place)
 }
 
 /// The text of a value: a text is itself, anything else its JSON.
@@ -215,6 +222,7 @@ fn globals_value(globals: &Globals) -> minijinja::Value {
         run_info => run_info,
         name => globals.name.as_str(),
         uuid => globals.uuid.as_str(),
+        status => globals.status.as_str(),
         namespace => globals.namespace.as_str(),
         iteration => globals.iteration,
         created_at => globals.created_at.as_str(),

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::domain::catalog::{CompiledOperation, ResolvedWorkflow, SupersedePolicy};
-use crate::domain::dispatch::event::{NewRun, Origin};
-use crate::domain::ids::{CommitId, Digest, Name, ProjectName, QueueName, RunId};
+use crate::domain::dispatch::event::{NewRun, Origin, Resumed};
+use crate::domain::dispatch::history::RunRow;
+use crate::domain::ids::{Attempt, CommitId, Digest, Name, ProjectName, QueueName, RunId};
+use crate::domain::time::Timestamp;
 
 /// Longest value of an input that is kept for queries, in bytes of JSON: what a person would ask for is shorter.
 const LONGEST_INPUT: usize = 512;
@@ -73,6 +75,10 @@ pub fn of_operation(operation: &CompiledOperation, circumstances: Circumstances)
         tags: operation.tags.clone(),
         inputs: short(&operation.inputs),
         origin,
+        timeout: operation.timeout.filter(|_| pipeline.is_some()),
+        resumes: None,
+        unprepared: operation.is_open(),
+        followed: !operation.hooks.is_empty(),
     };
     Start { run, body: (digest, body) }
 }
@@ -86,4 +92,48 @@ fn short(inputs: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
     };
     let short = inputs.iter().filter(|(_, value)| is_short(value)).take(MOST_INPUTS);
     short.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// What a run was when it ended that is to go on.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// The operation that it was pinned to.
+    pub spec: Digest,
+    attempt: Attempt,
+    created_at: Timestamp,
+    started: bool,
+}
+
+impl Ended {
+    /// From its row.
+    pub fn of(row: &RunRow) -> Self {
+        let started = row.started_at.is_some() || row.attempt.0 > 0;
+        Self { spec: row.spec, attempt: row.attempt, created_at: row.created_at, started }
+    }
+
+    /// Makes a run go on from this: its attempts are counted further, and nobody is asked again who has approved.
+    pub fn go_on(&self, run: &mut NewRun, by: String) {
+        run.resumes = Some(Resumed { attempt: self.attempt, created_at: self.created_at, by });
+        run.needs_approval &= !self.started;
+        if run.pipeline.is_none() {
+            run.max_retries = run.max_retries.saturating_add(self.attempt.0);
+        }
+    }
+}
+
+/// What letting an ended run go on asks for: the same run, of the operation that it was pinned to.
+pub fn of_ended(row: &RunRow, operation: &CompiledOperation, by: &str) -> Start {
+    let circumstances = Circumstances {
+        id: row.id,
+        project: row.project.clone(),
+        workflow: row.workflow.clone(),
+        commit: row.commit.clone(),
+        queue: row.queue.clone(),
+        group: None,
+        origin: row.origin.clone(),
+    };
+    let mut start = of_operation(operation, circumstances);
+    start.run.name = row.name.clone();
+    Ended::of(row).go_on(&mut start.run, by.to_owned());
+    start
 }

@@ -166,9 +166,13 @@ fn insert_run(tx: &Connection, run: &RunRow) -> rusqlite::Result<()> {
 
 /// A statement a part, because SQLite rewrites the index entries of every column that a statement names.
 fn update_run(tx: &Connection, id: RunId, patch: RunPatch) -> rusqlite::Result<()> {
-    let RunPatch { step, attempt, queue, queued_at, started_at, end } = patch;
+    let RunPatch { step, attempt, queue, spec, queued_at, started_at, end } = patch;
     if let Some(queue) = queue {
         set_queue(tx, id, &queue)?;
+    }
+    if let Some(spec) = spec {
+        let mut update = tx.prepare_cached("UPDATE runs SET spec = ?2 WHERE id = ?1")?;
+        update.execute(params![id.0.as_bytes(), spec.as_bytes()])?;
     }
     let Some((status, cause)) = step else { return Ok(()) };
     let (reason, message) = parts(cause.as_ref());

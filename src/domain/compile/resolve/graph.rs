@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Resolving;
 use super::follow::{kind_of, reference_problems};
 use super::merged::Merged;
+use super::open::statuses;
 use crate::domain::catalog::{CompiledOperation, Dag, Node, NodeEvent, ParamRef, RefFrom};
 use crate::domain::compile::checks::near;
 use crate::domain::compile::codes;
@@ -174,7 +175,7 @@ impl<'d> Resolving<'_, 'd> {
             Some(_) => self.queue_of(None, &merged)?,
             None => above_queue.clone(),
         };
-        if let Some(why) = self.unrunnable(&merged, &bound, &run, Some(&queue), true) {
+        if let Some(why) = self.unrunnable(&merged, &run, Some(&queue)) {
             self.later.get_or_insert(format!("operation `{name}`: {why}"));
         }
         let request = self.request(&merged, &run)?;
@@ -188,7 +189,8 @@ impl<'d> Resolving<'_, 'd> {
         let skip = whole.get("skipOnUpstreamSkip").and_then(flag) == Some(true);
         let conditions = whole.get("conditions").and_then(Value::as_str).map(str::to_owned);
         let component = merged.component;
-        let operation = super::compiled(&merged.whole, bound, run, request, dag);
+        let hooks = self.hooks(&merged, &queue);
+        let operation = CompiledOperation { hooks, ..super::compiled(&merged.whole, bound, run, request, dag) };
         (self.problems.errors() == before).then_some(Found {
             node: Node { name, after, trigger, skip_on_upstream_skip: skip, conditions, events, queue, operation },
             at,
@@ -229,10 +231,7 @@ impl<'d> Resolving<'_, 'd> {
             };
             let Some(of) = self.sibling(name, siblings, place) else { continue };
             after.insert(of);
-            let kinds = event.get("kinds").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-            // Other kinds of events have no effect, as in the original.
-            let statuses = kinds.filter_map(|kind| kind.strip_prefix("run_status_")).map(str::to_owned).collect();
-            events.push(NodeEvent { of, statuses });
+            events.push(NodeEvent { of, statuses: statuses(event) });
         }
         (after.into_iter().collect(), events)
     }

@@ -5,6 +5,7 @@ mod follow;
 mod graph;
 mod honoured;
 mod merged;
+mod open;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -40,10 +41,7 @@ pub(in crate::domain::compile) use merged::{merged_over, patch_with};
 const MEANINGLESS: [&str; 10] =
     ["name", "description", "tags", "schedule", "inputs", "outputs", "run", "queue", "version", "kind"];
 /// Sections that are understood but cannot be run by this version.
-const LATER: [&str; 5] = ["joins", "events", "hooks", "build", "conditions"];
-
-/// Those of them that can be, for an operation of a graph.
-const IN_GRAPH: [&str; 2] = ["events", "conditions"];
+const LATER: [&str; 2] = ["joins", "build"];
 
 /// What workflows are resolved against.
 pub(in crate::domain::compile) struct Context<'d> {
@@ -145,7 +143,7 @@ impl<'d> Resolving<'_, 'd> {
         sections::check_params(&merged.operation, merged.component, &merged.at, &mut self.problems);
         let run = self.patched_run(&mut merged);
         let queue = self.queue(draft, &merged);
-        let unrunnable = self.unrunnable(&merged, &bound, &run, queue.as_ref(), false);
+        let unrunnable = self.unrunnable(&merged, &run, queue.as_ref());
         let (push, schedules) = self.triggers(workflow.as_ref(), &merged);
         let inputs_digest = self.inputs_digest(draft, push.as_ref());
         let request = self.request(&merged, &run);
@@ -156,6 +154,7 @@ impl<'d> Resolving<'_, 'd> {
         self.honours(&queue, &merged, &run);
         let is_graph = graph::kind_of_run(&run) == "dag";
         let dag = if is_graph { Some(self.graph(&merged, &run, &queue)?) } else { None };
+        let (hooks, events) = (self.hooks(&merged, &queue), self.run_events(&merged));
         let unrunnable = unrunnable.or(self.later.take());
         let whole = &merged.whole;
         let meaning = whole.iter().filter(|(key, value)| !MEANINGLESS.contains(&key.as_str()) && !value.is_null());
@@ -167,9 +166,14 @@ impl<'d> Resolving<'_, 'd> {
             .texts(bound.as_arg.iter().filter(|(name, form)| !(form.is_empty() && bound.late.contains_key(*name))))
             .value(&run)
             .mapping(meaning);
-        let operation = compiled(whole, bound, run, request, dag);
+        let conditions = whole.get("conditions").and_then(Value::as_str).map(str::to_owned);
+        let compiled = compiled(whole, bound, run, request, dag);
+        let operation = CompiledOperation { hooks, events, conditions, ..compiled };
         if is_graph {
             spec_digest = spec_digest.value(&graph::meaning(&operation));
+        }
+        if !operation.hooks.is_empty() {
+            spec_digest = spec_digest.value(&json!(operation.hooks));
         }
         let trigger_digest = Canonical::default().value(&json!([push, schedules])).digest();
         let supersede = workflow.as_ref().and_then(|workflow| workflow.supersede.as_ref()).map(|supersede| {
@@ -221,14 +225,7 @@ impl<'d> Resolving<'_, 'd> {
         }
     }
 
-    fn unrunnable(
-        &mut self,
-        merged: &Merged<'d>,
-        bound: &Bound,
-        run: &Value,
-        queue: Option<&QueueName>,
-        in_graph: bool,
-    ) -> Option<String> {
+    fn unrunnable(&mut self, merged: &Merged<'d>, run: &Value, queue: Option<&QueueName>) -> Option<String> {
         let set =
             |key: &&&str| merged.whole.get(**key).is_some_and(|section| !section.is_null() && *section != json!([]));
         let mut reason = None;
@@ -236,7 +233,7 @@ impl<'d> Resolving<'_, 'd> {
         let target = queue.and_then(|queue| self.target(queue));
         if let Some(why) = target.and_then(|target| refusal(kind, target)) {
             reason = Some((why, merged.component_at.place("/run/kind")));
-        } else if let Some(section) = LATER.iter().filter(|key| !in_graph || !IN_GRAPH.contains(*key)).find(set) {
+        } else if let Some(section) = LATER.iter().find(set) {
             let source = if merged.at.map().is_some_and(|map| map.contains_key(*section)) {
                 &merged.at
             } else {
@@ -248,11 +245,6 @@ impl<'d> Resolving<'_, 'd> {
             ));
         } else if let Some(why) = merged.whole.get("matrix").filter(|matrix| !matrix.is_null()).and_then(search_later) {
             reason = Some((why.to_owned(), merged.at.key_place("/matrix")));
-        } else if !bound.refs.is_empty() && !in_graph {
-            reason = Some((
-                "params from other runs are recognised but cannot run yet".to_owned(),
-                merged.at.place("/params"),
-            ));
         }
         let (reason, place) = reason?;
         let problem = Diagnostic::warning(codes::NOT_YET, place, reason.clone());
@@ -358,6 +350,9 @@ fn compiled(
         dag: dag.map(Box::new),
         sections: sections_of(whole),
         matrix: whole.get("matrix").filter(|matrix| !matrix.is_null()).cloned(),
+        conditions: None,
+        events: Vec::new(),
+        hooks: Vec::new(),
         point: None,
     }
 }

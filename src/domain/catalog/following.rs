@@ -1,0 +1,45 @@
+//! How operations hang on runs that are none of their pipeline: what they wait for, and what follows them.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::CompiledOperation;
+use crate::domain::ids::{QueueName, RunId};
+
+/// Statuses of a run that start an operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunEvent {
+    /// The run.
+    pub of: RunId,
+    /// The words of the statuses.
+    pub statuses: BTreeSet<String>,
+}
+
+/// What follows the end of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hook {
+    /// Its name among those of its run.
+    pub name: String,
+    /// The word of the final status that it follows; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<String>,
+    /// A template over the ended run that must come to true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<String>,
+    /// Whether its templates know of the ended run without being given it (`disableDefaults` is not set).
+    pub informed: bool,
+    /// The queue that it goes to.
+    pub queue: QueueName,
+    /// What it runs; its inputs may hold templates over the ended run.
+    pub operation: CompiledOperation,
+}
+
+impl CompiledOperation {
+    /// Whether other runs, a condition or an event decide what it runs, and whether.
+    pub fn is_open(&self) -> bool {
+        self.conditions.is_some() || !self.events.is_empty() || !self.refs.is_empty()
+    }
+}

@@ -1,0 +1,139 @@
+//! What a run comes to that hangs on other runs: it waits for them, takes their values, and asks its condition, once,
+//! at the moment at which it may start. What it took is pinned with it.
+
+use super::bind::{Facts, with_refs};
+use super::conductor::{Records, Unreadable};
+use super::render::{Globals, condition};
+use crate::domain::catalog::{CompiledOperation, RefFrom};
+use crate::domain::dispatch::command::Prepare;
+use crate::domain::dispatch::history::RunRow;
+use crate::domain::dispatch::observation::Cause;
+use crate::domain::dispatch::status::Status;
+use crate::domain::ids::{Digest, RunId};
+
+/// What a run comes to, with the body that it is pinned to from then on.
+pub type Prepared = (Prepare, (Digest, Vec<u8>));
+
+/// The runs that an operation hangs on.
+pub fn hangs_on(operation: &CompiledOperation) -> Vec<RunId> {
+    let refs = operation.refs.values().filter_map(|reference| match reference.from {
+        RefFrom::Run(run) => Some(run),
+        RefFrom::Op(_) | RefFrom::Dag => None,
+    });
+    refs.chain(operation.events.iter().map(|event| event.of)).collect()
+}
+
+/// What a run comes to now; `None`: it waits on.
+pub fn prepared(
+    row: &RunRow,
+    operation: &CompiledOperation,
+    records: &dyn Records,
+) -> Result<Option<Prepared>, Unreadable> {
+    let settled = match awaited(operation, records)? {
+        Awaited::NotYet => return Ok(None),
+        Awaited::Never(status, cause) => Err((status, cause)),
+        Awaited::Now => match bound(row, operation, records)? {
+            Ok(bound) => Ok(bound),
+            Err(ended) => Err(ended),
+        },
+    };
+    let (operation, ended) = match settled {
+        Ok(bound) => (bound, None),
+        Err(ended) => (operation.clone(), Some(ended)),
+    };
+    let body = serde_json::to_vec(&operation).expect("a compiled operation is plain data with text keys");
+    let spec = Digest::of(&body);
+    Ok(Some((Prepare { run: row.id, spec, ended }, (spec, body))))
+}
+
+enum Awaited {
+    Now,
+    NotYet,
+    Never(Status, Cause),
+}
+
+fn awaited(operation: &CompiledOperation, records: &dyn Records) -> Result<Awaited, Unreadable> {
+    // An event starts it whatever else it hangs on; what it takes then is what there is.
+    let mut over: Option<(RunId, Status)> = None;
+    for event in &operation.events {
+        let seen = match records.statuses(event.of) {
+            Err(Unreadable::Lost(why)) => return Ok(Awaited::Never(Status::Failed, Cause::new("MissingRun", why))),
+            seen => seen?,
+        };
+        let done = seen.last().copied().filter(|status| status.is_final());
+        let comes = seen.iter().any(|status| event.statuses.contains(status.word()));
+        if comes || done.is_some() && event.statuses.contains("done") {
+            return Ok(Awaited::Now);
+        }
+        match done {
+            Some(status) => over = Some((event.of, status)),
+            None => return Ok(Awaited::NotYet),
+        }
+    }
+    if let Some((run, status)) = over {
+        let message = format!("run {run} ended {status}, and this starts at another of its events");
+        return Ok(Awaited::Never(Status::UpstreamFailed, Cause::new("UpstreamFailed", message)));
+    }
+    for run in hangs_on(operation) {
+        match records.run(run) {
+            Ok(row) if !row.status.is_final() => return Ok(Awaited::NotYet),
+            Ok(_) => {}
+            Err(Unreadable::Lost(why)) => return Ok(Awaited::Never(Status::Failed, Cause::new("MissingRun", why))),
+            Err(now) => return Err(now),
+        }
+    }
+    Ok(Awaited::Now)
+}
+
+/// The operation with its values, when its condition is true.
+fn bound(
+    row: &RunRow,
+    operation: &CompiledOperation,
+    records: &dyn Records,
+) -> Result<Result<CompiledOperation, (Status, Cause)>, Unreadable> {
+    let failed = |cause| (Status::Failed, cause);
+    let mut not_now = None;
+    let bound = with_refs(operation, &mut |from| match facts(from, records) {
+        Ok(facts) => facts,
+        Err(why) => {
+            let cause = Cause::new("Unreadable", why.to_string());
+            not_now = Some(why);
+            Err(cause)
+        }
+    });
+    if let Some(why) = not_now {
+        return Err(why);
+    }
+    let mut bound = match bound {
+        Ok(bound) => bound,
+        Err(cause) => return Ok(Err(failed(cause))),
+    };
+    bound.events.clear();
+    let Some(text) = bound.conditions.take() else { return Ok(Ok(bound)) };
+    let globals = Globals {
+        project_name: row.project.to_string(),
+        name: row.name.clone(),
+        uuid: row.id.to_string(),
+        created_at: row.created_at.to_string(),
+        ..Globals::default()
+    };
+    Ok(match condition(&bound, &text, &globals) {
+        Ok(true) => Ok(bound),
+        Ok(false) => Err((Status::Skipped, Cause::new("ConditionsCheckFailed", format!("`{text}` is not true")))),
+        Err(cause) => Err(failed(cause)),
+    })
+}
+
+/// What may be asked of another run; the inner error says that there is no such run.
+fn facts(from: &RefFrom, records: &dyn Records) -> Result<Result<Facts, Cause>, Unreadable> {
+    let RefFrom::Run(run) = from else {
+        return Ok(Err(Cause::new("MissingValue", "it means a graph, and this stands in none")));
+    };
+    let row = match records.run(*run) {
+        Ok(row) => row,
+        Err(Unreadable::Lost(why)) => return Ok(Err(Cause::new("MissingValue", why))),
+        Err(now) => return Err(now),
+    };
+    let operation = records.operation(row.spec)?;
+    Ok(Ok(Facts::of(&row, &operation)))
+}
