@@ -3,6 +3,13 @@
 
 mod data;
 mod golden;
+mod local_runs;
+#[path = "../path/process.rs"]
+#[allow(dead_code)] // the room of another test, of which this one needs a part
+mod process;
 mod rates;
 mod sections;
+#[path = "../path/site.rs"]
+#[allow(dead_code)] // the same
+mod site;
 mod verdicts;

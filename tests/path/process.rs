@@ -19,7 +19,13 @@ pub struct ServerProcess {
 impl ServerProcess {
     /// Starts it on the site's repository and data, on a port that it picks.
     pub fn start(site: &Site) -> Self {
+        Self::start_with(site, &[])
+    }
+
+    /// As [`Self::start`], with variables of its own in its environment.
+    pub fn start_with(site: &Site, env: &[(&str, String)]) -> Self {
         let mut child = Command::new(PROGRAM)
+            .envs(env.iter().map(|(name, value)| (name, value)))
             .args(["serve", "--listen", "127.0.0.1:0", "--branch", "main", "--repo"])
             .arg(site.bare())
             .arg("--data-dir")

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::WaitIdStatus;
@@ -61,13 +61,12 @@ pub fn start(layout: &Layout, base: &[(OsString, OsString)], attempt: AttemptNam
     let cannot = |what: String| move |error: io::Error| Cause::new(CANNOT_START, format!("{what}: {error}"));
     let run = layout.run(attempt);
     make_dir(&run).map_err(cannot(format!("the directory {} cannot be made", run.display())))?;
-    let dir = match &task.dir {
-        None => run,
-        Some(dir) => run.join(dir),
-    };
-    if task.dir.as_ref().is_some_and(|dir| !dir.starts_with('/')) {
+    let dir = task.dir.as_ref().map_or_else(|| run.clone(), |dir| run.join(dir));
+    let upwards = dir.components().any(|part| part == Component::ParentDir);
+    // What lies in the attempt's own directory is made, as a container's is (`{{ globals.artifacts_path }}`).
+    if dir.starts_with(&run) && !upwards {
         fs::create_dir_all(&dir).map_err(cannot(format!("the directory {} cannot be made", dir.display())))?;
-    } else if task.dir.is_some() && !dir.is_dir() {
+    } else if !dir.is_dir() {
         let message = format!("`workingDir` {} is not a directory of this machine", dir.display());
         return Err(Cause::new(CANNOT_START, message));
     }
