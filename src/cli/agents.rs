@@ -3,9 +3,9 @@
 use clap::Subcommand;
 
 use super::client::{Client, encode};
-use super::show::{self, Column, OutputArgs};
+use super::show::{self, Column, OutputArgs, note, out};
 use super::{Exit, Result};
-use crate::server::views::AgentView;
+use crate::server::views::{AgentView, DoneView};
 
 /// What to do with agents.
 #[derive(Debug, Subcommand)]
@@ -21,6 +21,14 @@ pub enum Agents {
         agent: String,
         #[command(flatten)]
         output: OutputArgs,
+    },
+    /// Give up what an agent holds whose cluster is gone for good
+    Forget {
+        /// The agent
+        agent: String,
+        /// Do it; without, only what would be lost is said
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -41,6 +49,17 @@ pub fn run(verb: Agents, client: &Client) -> Result {
         Agents::Ls { output } => {
             let agents: Vec<AgentView> = client.get("/agents")?;
             show::list(output.output, &agents, &COLUMNS, |agent| agent.name.clone())?;
+        }
+        Agents::Forget { agent, yes } => {
+            let path = format!("/agents/{}", encode(&agent));
+            let view: AgentView = client.get(&path)?;
+            if !yes && !view.up {
+                note(&what_is_lost(&view));
+                return Ok(Exit::Blocked);
+            }
+            let done: DoneView = client.post(&format!("{path}/forget"), &serde_json::json!({}))?;
+            let ended = if done.changed { view.running } else { 0 };
+            out(&format!("agent {agent} is forgotten: {ended} operations ended as failed\n"))?;
         }
         Agents::Get { agent, output } => {
             let agent: AgentView = client.get(&format!("/agents/{}", encode(&agent)))?;
@@ -65,4 +84,17 @@ pub fn run(verb: Agents, client: &Client) -> Result {
         }
     }
     Ok(Exit::Fine)
+}
+
+/// What giving up an agent costs, in words.
+fn what_is_lost(agent: &AgentView) -> String {
+    let AgentView { name, running, queued, .. } = agent;
+    let trouble = agent.trouble.as_deref().unwrap_or("it is not known yet why");
+    format!(
+        "agent {name} cannot be reached: {trouble}\n\
+         {running} operations hold slots there. Forgetting it ends them as failed, with what they have reported so far: their\n\
+         later logs and outputs are lost, and so is whether they succeeded. Whether they still run there is not known; should\n\
+         the cluster come back, they are deleted there. {queued} wait in its queues and stay in line.\n\
+         Nothing was done: say `tidegate agents forget {name} --yes`"
+    )
 }

@@ -69,12 +69,14 @@ impl From<Rejection> for ApiError {
         let message = rejection.to_string();
         match rejection {
             Rejection::Stale { .. } => Self::new(StatusCode::CONFLICT, "stale", message),
-            Rejection::NoSuchRun(_) | Rejection::NoSuchQueue(_) | Rejection::NoSuchPipeline(_) => {
-                Self::not_found(message)
-            }
-            Rejection::NotFinished(_) | Rejection::NotWaiting(_) | Rejection::QueueRemoved(_) => {
-                Self::conflict(message)
-            }
+            Rejection::NoSuchRun(_)
+            | Rejection::NoSuchQueue(_)
+            | Rejection::NoSuchAgent(_)
+            | Rejection::NoSuchPipeline(_) => Self::not_found(message),
+            Rejection::NotFinished(_)
+            | Rejection::NotWaiting(_)
+            | Rejection::QueueRemoved(_)
+            | Rejection::AgentUp(_) => Self::conflict(message),
             Rejection::TooManyRuns(_) => Self::busy(message),
         }
     }

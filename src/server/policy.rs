@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::Api;
 use super::error::{ApiError, accepted};
 use super::extract::{Actor, Body, Params};
-use super::views::{AgentView, PlaceView, QueueChange, QueueView};
+use super::views::{AgentView, DoneView, PlaceView, QueueChange, QueueView};
 use crate::domain::dispatch::State as Dispatch;
 use crate::domain::dispatch::command::Command;
 use crate::domain::dispatch::history::MAX_PAGE;
@@ -94,6 +94,21 @@ pub(super) async fn agent(State(api): State<Api>, Path(name): Path<String>) -> R
     let agents = with_troubles(&api, api.control.engine().read(agent_views));
     let found = agents.into_iter().find(|agent| agent.name == name);
     found.map(Json).ok_or_else(|| ApiError::not_found("there is no such agent"))
+}
+
+/// Gives up what an agent holds that cannot be reached. One of which nobody knows yet why is about to be reached.
+pub(super) async fn forget(
+    State(api): State<Api>,
+    Actor(by): Actor,
+    Path(name): Path<String>,
+) -> Result<Json<DoneView>, ApiError> {
+    let agent = AgentName::parse(&name).map_err(|_| ApiError::not_found("there is no such agent"))?;
+    let down = |state: &Dispatch| state.agents().any(|known| *known.name == agent && !known.up);
+    if api.control.engine().read(down) && api.control.agent_trouble(&agent).is_none() {
+        let message = format!("agent {agent} is being tried right now: whether it can be reached is not known yet");
+        return Err(ApiError::conflict(message).help("ask again in some seconds"));
+    }
+    api.ask(Command::Forget { agent, by }).await
 }
 
 /// Says why agents that are down cannot be reached.

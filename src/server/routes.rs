@@ -147,6 +147,13 @@ pub fn routes() -> Vec<Route> {
             .json::<Vec<PlaceView>>(),
         get("/api/v1/agents", "listAgents", "The agents with their use.", policy::agents).json::<Vec<AgentView>>(),
         get("/api/v1/agents/{agent}", "getAgent", "One agent.", policy::agent).json::<AgentView>(),
+        post(
+            "/api/v1/agents/{agent}/forget",
+            "forgetAgent",
+            "Gives up what an agent holds that cannot be reached: its runs end, their slots come free.",
+            policy::forget,
+        )
+        .json::<DoneView>(),
         get("/api/v1/projects", "listProjects", "The projects.", workflows::projects).json::<Vec<ProjectView>>(),
         get("/api/v1/projects/{project}", "getProject", "One project.", workflows::project).json::<ProjectView>(),
         get("/api/v1/workflows", "listWorkflows", "The workflows of the applied commit.", workflows::list)

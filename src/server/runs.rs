@@ -11,6 +11,7 @@ use super::extract::{Actor, Body, OneRun, Params};
 use super::forecast;
 use super::views::{AgainBody, ConditionView, DoneView, ExplainView, RunView, StartBody};
 use crate::control::{Again, StartRequest, StartSource};
+use crate::domain::dispatch::State as Dispatch;
 use crate::domain::dispatch::command::Command;
 use crate::domain::dispatch::explain as blocker_of;
 use crate::domain::dispatch::history::{MAX_PAGE, Parent, RunFilter, RunRow};
@@ -162,6 +163,10 @@ pub(super) async fn explain(State(api): State<Api>, OneRun(run): OneRun) -> Resu
         Some(blocker) => blocker.sentence(),
         None => format!("it has ended: {}", run.status),
     };
+    let sentence = match trouble_of(&api, &run) {
+        Some(why) => format!("{sentence}\n{why}"),
+        None => sentence,
+    };
     let forecast = forecast::of_run(&api, run.id).await?;
     Ok(Json(ExplainView {
         uuid: run.id.to_string(),
@@ -170,6 +175,23 @@ pub(super) async fn explain(State(api): State<Api>, OneRun(run): OneRun) -> Resu
         sentence,
         forecast,
     }))
+}
+
+/// Why the agent of a run that has not ended cannot be reached, and what may be done about it.
+fn trouble_of(api: &Api, run: &RunRow) -> Option<String> {
+    let agent = &run.queue.agent;
+    let down = |state: &Dispatch| state.agents().any(|known| known.name == agent && !known.up);
+    if run.status.is_final() || !api.control.engine().read(down) {
+        return None;
+    }
+    let why = api.control.agent_trouble(agent)?;
+    let kept = match run.status.holds_slot() {
+        true => format!(
+            " Its slot is kept until it is known what became of it; if the cluster is gone for good: tidegate agents forget {agent}"
+        ),
+        false => String::new(),
+    };
+    Some(format!("agent {agent} cannot be reached: {}.{kept}", why.trim_end_matches('.')))
 }
 
 pub(super) async fn stop(
@@ -263,7 +285,7 @@ fn run_id(text: Option<&str>) -> Result<Option<RunId>, ApiError> {
 }
 
 impl Api {
-    async fn ask(&self, command: Command) -> Result<Json<DoneView>, ApiError> {
+    pub(super) async fn ask(&self, command: Command) -> Result<Json<DoneView>, ApiError> {
         let outcome = self.control.engine().ask(command, Vec::new()).await?;
         Ok(Json(DoneView { changed: accepted(outcome)? }))
     }

@@ -8,7 +8,7 @@ use super::event::{NewRun, RevisionApplied};
 use super::observation::{Cause, Observation};
 use super::status::Status;
 use crate::domain::catalog::QueuePolicy;
-use crate::domain::ids::{CommitId, Digest, QueueName, RunId, WorkflowName};
+use crate::domain::ids::{AgentName, CommitId, Digest, QueueName, RunId, WorkflowName};
 use crate::domain::time::Timestamp;
 
 /// What may be asked.
@@ -66,6 +66,13 @@ pub enum Command {
         run: RunId,
         /// What there is to say.
         notes: Vec<Cause>,
+    },
+    /// Give up what an agent holds that cannot be reached.
+    Forget {
+        /// Which agent.
+        agent: AgentName,
+        /// Who says so.
+        by: String,
     },
     /// Delete a finished run from the history.
     Delete {
@@ -168,6 +175,12 @@ pub enum Rejection {
     /// The queue is being removed.
     #[error("queue {0} has been removed and only finishes what it has")]
     QueueRemoved(QueueName),
+    /// There is no such agent.
+    #[error("there is no agent {0}")]
+    NoSuchAgent(AgentName),
+    /// The agent can be reached: its runs can be stopped.
+    #[error("agent {0} can be reached: stop its runs, or remove its queues and let them drain")]
+    AgentUp(AgentName),
     /// There is no such pipeline.
     #[error("there is no unfinished pipeline {0}")]
     NoSuchPipeline(RunId),

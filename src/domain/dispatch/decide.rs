@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 
 use super::command::{Command, Outcome, Rejection};
 use super::event::{Event, NewRun, RevisionApplied};
+use super::forget::forget;
 use super::gates::GateOwner;
 use super::hooks::follow;
 use super::observation::{Cause, DEADLINE_EXCEEDED, LOST, Observation, Seen};
@@ -83,6 +84,7 @@ pub fn decide(state: &State, now: Timestamp, command: &Command) -> Decision {
                 Ok(vec![Event::QueueChanged { queue: queue.clone(), policy: (**policy).clone(), by: by.clone() }])
             }
         },
+        Command::Forget { agent, by } => forget(state, now, agent, by),
         Command::Delete { run } => match state.runs.find(*run) {
             Some(_) => Err(Rejection::NotFinished(*run)),
             None => Ok(vec![Event::RunDeleted { run: *run }]),

@@ -11,6 +11,7 @@ mod decide;
 pub mod event;
 mod explain;
 mod facts;
+mod forget;
 mod gates;
 pub mod history;
 mod hooks;
@@ -40,6 +41,7 @@ mod views;
 
 pub use decide::{Decision, FIRST_RETRY, LONGEST_RETRY, decide};
 pub use explain::{Blocker, explain, never_fits};
+pub use forget::AGENT_FORGOTTEN;
 pub use outbox::{Owed, outbox};
 pub use pass::{PASS_CHUNK, next_wakeup, schedule, schedule_some};
 pub use patience::{PATIENCE, SKIPS};

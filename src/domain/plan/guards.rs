@@ -126,6 +126,7 @@ fn freeze(input: &PlanInput<'_>, starts: u64) -> Option<Guard> {
 }
 
 fn agent_removal(live: &Live, name: &AgentName) -> Option<Guard> {
+    let down = live.agents.get(name).is_some_and(|agent| !agent.up && agent.running > 0);
     let running = live.agents.get(name).map_or(0, |agent| u64::from(agent.running));
     let queued: u64 = live.queues.iter().filter(|(q, _)| q.agent == *name).map(|(_, queue)| queue.queued_total).sum();
     (running + queued > 0).then(|| Guard {
@@ -134,8 +135,15 @@ fn agent_removal(live: &Live, name: &AgentName) -> Option<Guard> {
         limit: Some(0),
         ok: false,
         overridden: false,
-        words: format!("agent {name} goes with {running} running and {queued} queued"),
-        remedy: "remove its queues first and let them drain, then the agent".into(),
+        words: format!(
+            "agent {name} goes with {running} running and {queued} queued{}",
+            if down { ", and cannot be reached" } else { "" }
+        ),
+        remedy: if down {
+            format!("if its cluster is gone for good: `tidegate agents forget {name}`; queues go with `onRemove: cancel` or `moveTo`")
+        } else {
+            "remove its queues first and let them drain, then the agent".into()
+        },
     })
 }
 
