@@ -342,7 +342,7 @@ impl ControlPlane {
         let compiled = compile_with(files, &mut self.0.cache.lock().unwrap_or_else(PoisonError::into_inner));
         let base = get(&self.0.shared.applied);
         let plan = compiled.catalog.map(|desired| {
-            Sides::now(&self.0.engine, &self.0.shared).compare(
+            Sides::now(&self.0.engine, &self.0.effects, &self.0.shared).compare(
                 base.as_deref(),
                 &Desired { catalog: &desired, revision: &revision_of(files, "", Vec::new()), between: &[] },
                 overrides(&files.message),

@@ -18,7 +18,7 @@ use crate::domain::dispatch::{Owed, outbox};
 use crate::domain::honour::{NO_EFFECT, unhonoured};
 use crate::domain::ids::{AgentName, Attempt, AttemptName, Digest, Epoch, RunId};
 use crate::domain::kubernetes::lease::Holder;
-use crate::domain::kubernetes::render::CONTEXT_PATH;
+use crate::domain::kubernetes::render::{CONTEXT_PATH, variables};
 use crate::domain::spec::{KubernetesTarget as KubernetesSpec, TargetKind, TargetSpec};
 use crate::domain::time::Span;
 use crate::domain::workflow::render::{Globals, Rendered, render};
@@ -149,6 +149,19 @@ impl Effects {
     /// Requests that were sent to the cluster of an agent so far, if it is one.
     pub fn requests(&self, agent: &AgentName) -> Option<u64> {
         self.targets.read().unwrap_or_else(PoisonError::into_inner).get(agent).and_then(|target| target.requests())
+    }
+
+    /// What agents declare and a cluster keeps, as it really is there; the reason where it could not be read.
+    pub fn actual(&self) -> BTreeMap<AgentName, Result<TargetSpec, String>> {
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // Clusters that do not answer are waited for at the same time.
+        let found = std::thread::scope(|scope| {
+            let looks: Vec<_> =
+                targets.iter().map(|(name, target)| (name, scope.spawn(move || target.actual()))).collect();
+            let found = looks.into_iter().filter_map(|(name, look)| Some((name.clone(), look.join().ok()??)));
+            found.collect()
+        });
+        found
     }
 
     /// Ends the courier and lets go of the targets; what runs goes on.
@@ -347,13 +360,18 @@ impl Courier {
         };
         let artifacts = format!("{root}/artifacts");
         let outputs = format!("{artifacts}/{}/outputs", row.id);
+        let cluster = match self.opened.get(&row.queue.agent) {
+            Some(TargetSpec::Kubernetes(cluster)) => Some(cluster),
+            _ => None,
+        };
         let globals = Globals {
             owner_name: self.effects.owner.read().unwrap_or_else(PoisonError::into_inner).clone(),
             project_name: row.project.to_string(),
             name: row.name.clone(),
             uuid: row.id.to_string(),
             status: String::new(),
-            namespace: String::new(),
+            namespace: cluster.and_then(|cluster| cluster.namespace.clone()).unwrap_or_default(),
+            connections: cluster.map(|cluster| variables(&cluster.connections)).unwrap_or_default(),
             iteration: operation.point.as_ref().map_or(0, |point| point.iteration),
             created_at: row.created_at.to_string(),
             artifacts_path: artifacts.clone(),
@@ -421,7 +439,15 @@ impl Courier {
     fn set_agents(&mut self, agents: BTreeMap<AgentName, AgentPolicy>) {
         for (name, policy) in agents {
             match self.opened.get(&name) {
-                Some(spec) if *spec == policy.target => drop(self.moving.remove(&name)),
+                Some(spec) if *spec == policy.target => {
+                    self.moving.remove(&name);
+                    self.targets(|targets| targets.get(&name).cloned()).iter().for_each(|target| target.heal());
+                }
+                // The same place seen with other eyes: what runs there stays in sight.
+                Some(spec) if spec.same_place(&policy.target) => {
+                    self.moving.remove(&name);
+                    self.open_elsewhere(name, policy.target);
+                }
                 // What runs there would be lost sight of: nothing new starts until it has ended.
                 Some(_) if self.holds_runs(&name) => {
                     let why = "it is to point elsewhere, and waits for what runs where it points now".to_owned();

@@ -47,10 +47,6 @@ const fn local(at: &'static str, why: &'static str) -> Rule {
     Rule { at, asks: Asks::Anything, local: Some(why), kubernetes: None }
 }
 
-const fn kubernetes(at: &'static str, why: &'static str) -> Rule {
-    Rule { at, asks: Asks::Anything, local: None, kubernetes: Some(why) }
-}
-
 const NO_PODS: &str = "it has no pods";
 const NO_CONTAINERS: &str = "the command runs on the machine itself, in no container";
 const NO_STORE: &str = "there is no store of artifacts: what a run reports are its outputs";
@@ -85,8 +81,6 @@ const RULES: &[Rule] = &[
     local("run/ports", "a process opens its ports itself, and nothing leads to them"),
     Rule { at: "run/isExternal", asks: Asks::True, local: Some("nothing leads to its ports"), kubernetes: None },
     local("run/replicas", "one process is started"),
-    kubernetes("run/minReplicas", "its operator scales a cluster only by an object of its own"),
-    kubernetes("run/maxReplicas", "its operator scales a cluster only by an object of its own"),
     local("POD/environment", NO_PODS),
     local("POD/connections", "it knows no connections"),
     local("POD/volumes", NO_PODS),

@@ -124,7 +124,7 @@ impl Reconciler {
             desired.organization.item.first_sync = first_sync;
         }
         let standing = Standing::Followed;
-        let mut sides = Sides::now(&self.engine, &self.shared);
+        let mut sides = Sides::now(&self.engine, &self.effects, &self.shared);
         if self.switches.was_restored() {
             sides.admissions.baseline = false;
             desired.organization.item.first_sync = FirstSync::Adopt;

@@ -4,6 +4,7 @@ use super::shared::{Shared, Wanted, get};
 use crate::domain::catalog::Catalog;
 use crate::domain::diagnostic::Diagnostics;
 use crate::domain::plan::{Admissions, Between, Live, Overrides, Plan, PlanInput, Revision, SourceRef, Standing, plan};
+use crate::effects::Effects;
 use crate::engine::{Engine, wall_clock};
 use crate::revision;
 
@@ -27,9 +28,19 @@ pub struct Desired<'a> {
 
 impl Sides {
     /// As things are.
-    pub fn now(engine: &Engine, shared: &Shared) -> Self {
+    pub fn now(engine: &Engine, effects: &Effects, shared: &Shared) -> Self {
         let status = get(&shared.status);
-        let (live, admissions) = revision::live(engine);
+        let (mut live, admissions) = revision::live(engine);
+        for (agent, actual) in effects.actual() {
+            match (actual, live.agents.get_mut(&agent)) {
+                (Ok(target), Some(known)) => known.policy.target = target,
+                (Err(why), Some(_)) => {
+                    tracing::warn!(%agent, why, "what the agent declares cannot be read; the plan says so");
+                    live.unread_agents.push(agent);
+                }
+                (_, None) => {}
+            }
+        }
         Self { source: SourceRef { id: status.source, git_ref: status.reference }, live, admissions }
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::dispatch::observation::{Observation, Seen};
 use crate::domain::ids::{AgentName, AttemptName, Epoch, ProjectName};
-use crate::domain::spec::Run;
+use crate::domain::spec::{Run, TargetSpec};
 use crate::domain::time::Span;
 
 /// What is owed to the outside.
@@ -98,6 +98,15 @@ pub trait Target: Send + Sync {
 
     /// Requests that were sent over the network so far; `None` where there is none.
     fn requests(&self) -> Option<u64> {
+        None
+    }
+
+    /// Makes what the agent declares of its place as declared, also where somebody else has changed it. Returns at once.
+    fn heal(&self) {}
+
+    /// What the agent declares, as it really is; `None` when it declares nothing that is kept anywhere, an error when that
+    /// could not be read. Waits for the answer, some seconds at most.
+    fn actual(&self) -> Option<Result<TargetSpec, String>> {
         None
     }
 

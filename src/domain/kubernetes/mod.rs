@@ -3,6 +3,7 @@
 //! Everything here is text in, text out; [`crate::target::kubernetes`] is the one that talks to a cluster.
 
 pub mod lease;
+pub mod managed;
 pub mod names;
 pub mod pod;
 pub mod render;

@@ -3,9 +3,11 @@
 //! What a person wrote in Kubernetes' words is passed through; what Polyaxon allows beyond them (a command as a text,
 //! numbers as quantities, an unnamed container) is brought into form.
 
+mod connections;
 mod distributed;
 mod template;
 
+pub use connections::{UNKNOWN_CONNECTION, variables};
 pub use template::CONTEXT_PATH;
 
 use serde_json::{Map, Value, json};
@@ -15,6 +17,7 @@ use super::names::{
 };
 use crate::domain::dispatch::observation::Cause;
 use crate::domain::ids::{AttemptName, Epoch, ProjectName};
+use crate::domain::spec::Connection;
 use crate::domain::time::Span;
 
 /// The reason of an attempt with a section that this target cannot carry out.
@@ -41,6 +44,8 @@ pub struct Assignment<'a> {
     pub namespace: &'a str,
     /// The service account of pods that name none.
     pub service_account: Option<&'a str>,
+    /// What the agent lends.
+    pub connections: &'a [Connection],
     /// The `run` section, rendered, as written.
     pub run: &'a Value,
     /// Sections beside `run` that decide about its objects: `plugins`, `termination`.
@@ -156,15 +161,18 @@ fn service(assignment: &Assignment<'_>) -> Result<Objects, Cause> {
     let (metadata, mut pod) = template::pod(assignment, assignment.run, None)?;
     pod.insert("restartPolicy".into(), "Always".into());
     let replicas = assignment.run.get("replicas").and_then(Value::as_u64).unwrap_or(1);
+    let given = assignment.run.get("ports").and_then(Value::as_array).cloned().unwrap_or_default();
+    let given: Vec<u64> = given.iter().filter_map(Value::as_u64).collect();
+    let given = if given.is_empty() { vec![u64::from(DEFAULT_PORT)] } else { given };
+    if let Some(main) = pod.get_mut("containers").and_then(|containers| containers[0].as_object_mut()) {
+        main.entry("ports").or_insert_with(|| given.iter().map(|port| json!({ "containerPort": port })).collect());
+    }
     let selector = selector(assignment);
     let spec = json!({
         "replicas": replicas,
         "selector": { "matchLabels": selector },
         "template": { "metadata": metadata, "spec": pod },
     });
-    let given = assignment.run.get("ports").and_then(Value::as_array).cloned().unwrap_or_default();
-    let given: Vec<u64> = given.iter().filter_map(Value::as_u64).collect();
-    let given = if given.is_empty() { vec![u64::from(DEFAULT_PORT)] } else { given };
     let ports: Vec<Value> = given
         .iter()
         .map(|port| json!({ "name": format!("port-{port}"), "port": port, "targetPort": port, "protocol": "TCP" }))

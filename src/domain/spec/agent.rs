@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Limit, Version};
+use super::{Connection, Limit, Managed, Version};
 use crate::domain::ids::{AgentName, Name};
 use crate::domain::quantity::Resources;
 
@@ -105,4 +105,28 @@ pub struct KubernetesTarget {
     /// The service account of operations that name none; the namespace's `default` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account: Option<String>,
+    /// What operations may name in `connections`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<Connection>,
+    /// Objects of the cluster that are made and kept as declared here.
+    #[serde(default, skip_serializing_if = "Managed::is_empty")]
+    pub managed: Managed,
+}
+
+impl TargetSpec {
+    /// Whether both point to the same place, so that what runs there stays in sight.
+    pub fn same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Local(_), Self::Local(_)) => true,
+            (Self::Kubernetes(one), Self::Kubernetes(two)) => one.place() == two.place(),
+            _ => false,
+        }
+    }
+}
+
+impl KubernetesTarget {
+    /// Which namespace of which cluster, as far as it is written.
+    fn place(&self) -> (&Option<String>, &Option<String>, bool, &Option<String>) {
+        (&self.context, &self.namespace, self.in_cluster, &self.kubeconfig)
+    }
 }

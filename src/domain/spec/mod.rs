@@ -4,6 +4,7 @@
 
 mod agent;
 mod component;
+mod connection;
 mod container;
 pub mod distribution;
 pub mod early_stopping;
@@ -13,6 +14,7 @@ pub mod kubernetes;
 mod limit;
 pub mod links;
 pub mod loose;
+mod managed;
 pub mod matrix;
 mod operation;
 mod organization;
@@ -28,11 +30,13 @@ mod workload;
 
 pub use agent::{Agent, KubernetesTarget, LocalTarget, TargetKind, TargetSpec};
 pub use component::{Component, Io, IoType, IoValidation};
+pub use connection::{Connection, ConnectionSchema, Lent};
 pub use container::{Container, EnvVar, ResourceRequests};
 pub use distribution::Distribution;
 pub use early_stopping::{EarlyStopping, Policy};
 pub use limit::{Limit, Priority};
 pub use links::{EventTrigger, JoinParam, JoinSpec};
+pub use managed::{LimitRangeItem, LimitType, Managed, Marks};
 pub use matrix::{Matrix, Search};
 pub use operation::{
     Cache, Operation, Param, ParamSpec, PatchStrategy, Plugins, Preset, Template, Termination, Trigger, is_long_form,

@@ -38,6 +38,7 @@ pub struct Globals {
     pub created_at: String,
     pub context_path: String,
     pub artifacts_path: String,
+    pub connections: Map<String, Value>,
 }
 
 /// A rendered operation.
@@ -156,7 +157,8 @@ impl Renderer {
         let as_args: Vec<String> = operation.as_arg.values().filter(|arg| !arg.is_empty()).cloned().collect();
         params.insert("as_args".to_owned(), minijinja::Value::from(as_args));
         variables.insert("params".to_owned(), minijinja::Value::from(params));
-        variables.insert("globals".to_owned(), globals_value(globals));
+        variables.insert("globals".to_owned(), globals_value(globals, &operation.run));
+        variables.insert("connections".to_owned(), minijinja::Value::from(Serde(&globals.connections)));
         Self { environment, context: minijinja::Value::from(variables), left: MAX_RENDERED }
     }
 
@@ -212,10 +214,24 @@ fn lone_expression(template: &str) -> Option<&str> {
     (!inner.contains("{{") && !inner.contains("}}") && !inner.contains("{%")).then_some(inner.trim())
 }
 
-fn globals_value(globals: &Globals) -> minijinja::Value {
+/// What templates see as `globals`; a service knows its ports, and the paths below which it is reached.
+fn globals_value(globals: &Globals, run: &Value) -> minijinja::Value {
     let run_info = format!("{}.{}.runs.{}", globals.owner_name, globals.project_name, globals.uuid);
     let run_artifacts = format!("{}/{}", globals.artifacts_path, globals.uuid);
+    let ports: Vec<u64> =
+        run.get("ports").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_u64).collect();
+    let is = |field: &str| run.get(field).and_then(Value::as_bool) == Some(true);
+    let words = [is("rewritePath").then_some("rewrite"), is("isExternal").then_some("external")];
+    let word =
+        words.into_iter().flatten().chain((!is("isExternal")).then_some("services")).collect::<Vec<_>>().join("-");
+    let Globals { namespace, owner_name, project_name, uuid, .. } = globals;
+    let base = format!("/{word}/v1/{namespace}/{owner_name}/{project_name}/runs/{uuid}");
+    let base_urls: Vec<String> = ports.iter().map(|port| format!("{base}/{port}")).collect();
     context! {
+        base_url => base_urls.first(),
+        base_urls => base_urls,
+        ports => ports,
+        run_relative_outputs_path => format!("{uuid}/outputs"),
         owner_name => globals.owner_name.as_str(),
         project_name => globals.project_name.as_str(),
         project_unique_name => format!("{}.{}", globals.owner_name, globals.project_name),

@@ -46,14 +46,7 @@ pub struct Connection {
 
 /// Connects, and looks whether what is needed is there and allowed.
 pub async fn connect(spec: &Spec, gate: &Arc<Gate>) -> Result<Connection, String> {
-    let mut config = config_of(spec).await?;
-    // Retries are decided by us: a create that is repeated in silence for minutes is a run that nobody can explain.
-    config.default_retry = false;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    let namespace = spec.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let url = config.cluster_url.clone();
-    let builder = ClientBuilder::try_from(config).map_err(|error| format!("no client for {url}: {}", chain(&error)))?;
-    let client = builder.with_layer(&GateLayer(gate.clone())).build();
+    let (client, namespace, url) = client_of(spec, gate).await?;
     let groups = within(client.list_api_groups()).await.map_err(|trouble| format!("{url}: {}", trouble.message()))?;
     let served = |kind: &RootKind| {
         let (group, version, ..) = kind.api();
@@ -63,6 +56,19 @@ pub async fn connect(spec: &Spec, gate: &Arc<Gate>) -> Result<Connection, String
     let kinds = RootKind::ALL.into_iter().filter(served).collect();
     may_do(&client, &namespace).await?;
     Ok(Connection { client, namespace, kinds })
+}
+
+/// A client, the namespace of the agent, and where the cluster is. Nothing is sent yet.
+pub async fn client_of(spec: &Spec, gate: &Arc<Gate>) -> Result<(Client, String, String), String> {
+    let mut config = config_of(spec).await?;
+    // Retries are decided by us: a create that is repeated in silence for minutes is a run that nobody can explain.
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    let namespace = spec.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let url = config.cluster_url.to_string();
+    let builder = ClientBuilder::try_from(config).map_err(|error| format!("no client for {url}: {}", chain(&error)))?;
+    let client = builder.with_layer(&GateLayer(gate.clone())).build();
+    Ok((client, namespace, url))
 }
 
 async fn config_of(spec: &Spec) -> Result<Config, String> {

@@ -20,6 +20,7 @@ mod gate;
 mod keeper;
 mod line;
 mod logs;
+mod managed;
 mod requests;
 mod session;
 mod trouble;
@@ -29,6 +30,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -38,6 +40,7 @@ pub use trouble::{INVALID, REFUSED};
 use self::gate::Gate;
 use self::keeper::keep;
 use self::logs::Logs;
+use self::managed::{Ask, uphold};
 use self::session::Message;
 use crate::domain::dispatch::observation::Seen;
 use crate::domain::ids::{AgentName, AttemptName, Epoch};
@@ -45,8 +48,11 @@ use crate::domain::kubernetes::lease::Holder;
 use crate::domain::kubernetes::names::object_name;
 use crate::domain::kubernetes::render::RootKind;
 use crate::domain::kubernetes::verdict::deleted;
-use crate::domain::spec::KubernetesTarget as Spec;
+use crate::domain::spec::{KubernetesTarget as Spec, TargetSpec};
 use crate::target::{Effect, ReportSink, Target};
+
+/// Longest wait for a look at the objects that an agent declares: a person waits for the plan that needs it.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a target is made of.
 #[derive(Debug, Clone)]
@@ -70,6 +76,7 @@ pub struct KubernetesTarget {
     settings: Settings,
     gate: Arc<Gate>,
     inbox: UnboundedSender<Message>,
+    managed: UnboundedSender<Ask>,
 }
 
 impl KubernetesTarget {
@@ -82,12 +89,15 @@ impl KubernetesTarget {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (inbox, receive) = unbounded_channel();
         let gate = Arc::new(Gate::default());
+        let (managed, asked) = unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (own, own_gate, own_inbox) = (settings.clone(), gate.clone(), inbox.downgrade());
-        thread::Builder::new()
-            .name(format!("k8s {}", settings.agent))
-            .spawn(move || runtime.block_on(keep(&own, &own_gate, &sink, own_inbox, receive)))?;
-        Ok(Self { settings, gate, inbox })
+        thread::Builder::new().name(format!("k8s {}", settings.agent)).spawn(move || {
+            runtime.block_on(async {
+                tokio::join!(keep(&own, &own_gate, &sink, own_inbox, receive), uphold(&own, &own_gate, asked));
+            });
+        })?;
+        Ok(Self { settings, gate, inbox, managed })
     }
 }
 
@@ -109,7 +119,26 @@ impl Target for KubernetesTarget {
         Some(self.gate.sent())
     }
 
+    fn heal(&self) {
+        if !self.settings.spec.managed.is_empty() {
+            let _ = self.managed.send(Ask::Heal);
+        }
+    }
+
+    fn actual(&self) -> Option<Result<TargetSpec, String>> {
+        if self.settings.spec.managed.is_empty() {
+            return None;
+        }
+        let (answer, reply) = std::sync::mpsc::sync_channel(1);
+        let _ = self.managed.send(Ask::Look(answer));
+        let managed = reply.recv_timeout(LOOK_TIMEOUT).unwrap_or_else(|_| {
+            Err(format!("the cluster did not say within {} s how things are there", LOOK_TIMEOUT.as_secs()))
+        });
+        Some(managed.map(|managed| TargetSpec::Kubernetes(Spec { managed, ..self.settings.spec.clone() })))
+    }
+
     fn close(&self) {
+        let _ = self.managed.send(Ask::Close);
         let _ = self.inbox.send(Message::Close);
     }
 }

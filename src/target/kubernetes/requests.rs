@@ -127,14 +127,24 @@ async fn create(client: &Client, namespace: &str, attempt: AttemptName, objects:
             "apiVersion": objects.root["apiVersion"], "kind": objects.root["kind"],
             "name": object_name(attempt), "uid": uid, "controller": true, "blockOwnerDeletion": true,
         }]);
-        let services = ApiResource::erase::<k8s_openapi::api::core::v1::Service>(&());
-        let services: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &services);
-        match within(services.create(&params, &object(&belonging)?)).await {
+        let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &belonging_resource(&belonging));
+        match within(api.create(&params, &object(&belonging)?)).await {
             Ok(_) | Err(Trouble::Exists) => {}
             Err(trouble) => return Err(trouble),
         }
     }
     Ok(Answer::Made(uid))
+}
+
+/// The API resource of something that belongs to a root.
+fn belonging_resource(belonging: &Value) -> ApiResource {
+    match belonging["kind"].as_str() {
+        Some("DaskAutoscaler") => ApiResource::from_gvk_with_plural(
+            &GroupVersionKind::gvk("kubernetes.dask.org", "v1", "DaskAutoscaler"),
+            "daskautoscalers",
+        ),
+        _ => ApiResource::erase::<k8s_openapi::api::core::v1::Service>(&()),
+    }
 }
 
 fn object(value: &Value) -> Result<DynamicObject, Trouble> {

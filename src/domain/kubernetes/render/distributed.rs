@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::names::{MAIN, object_name};
 use super::template::{container, pod, text};
-use super::{Assignment, Objects, RootKind, root, seconds, selector, truth};
+use super::{Assignment, Objects, RootKind, labels, root, seconds, truth};
 use crate::domain::dispatch::observation::Cause;
 
 /// The objects of a distributed run.
@@ -34,7 +34,9 @@ pub fn objects(assignment: &Assignment<'_>, kind: &str) -> Result<Objects, Cause
         "raycluster" => ray(assignment)?,
         _ => dask(assignment)?,
     };
-    Ok(Objects { kind, root: root(assignment, kind, &spec), belongings: Vec::new() })
+    let belongings =
+        if kind == RootKind::DaskCluster { autoscaler(assignment).into_iter().collect() } else { Vec::new() };
+    Ok(Objects { kind, root: root(assignment, kind, &spec), belongings })
 }
 
 fn kubeflow(
@@ -94,6 +96,17 @@ fn ray(assignment: &Assignment<'_>) -> Result<(RootKind, Value), Cause> {
     let head = run.get("head").filter(|head| !head.is_null());
     let head = head.ok_or_else(|| Cause::new("NoReplicas", "a raycluster needs its `head`"))?;
     let group = |section: &Value, role: &str| -> Result<Value, Cause> {
+        let mut section = section.clone();
+        let mut main = container(section.get("container").unwrap_or(&Value::Null))?;
+        if role == "head" {
+            main.entry("ports").or_insert_with(ray_ports);
+        } else {
+            // A worker that goes tells the head, so that its tasks are placed elsewhere at once.
+            main.entry("lifecycle")
+                .or_insert_with(|| json!({ "preStop": { "exec": { "command": ["/bin/sh", "-c", "ray stop"] } } }));
+        }
+        section["container"] = main.into();
+        let section = &section;
         let (metadata, mut spec) = pod(assignment, section, Some(role))?;
         spec.remove("restartPolicy");
         let mut group = Map::new();
@@ -149,9 +162,27 @@ fn ray(assignment: &Assignment<'_>) -> Result<(RootKind, Value), Cause> {
     Ok((RootKind::RayJob, job.into()))
 }
 
+/// What lets a Dask cluster grow and shrink, when its bounds are given.
+fn autoscaler(assignment: &Assignment<'_>) -> Option<Value> {
+    let bound = |field: &str| assignment.run.get(field).and_then(Value::as_u64);
+    let (minimum, maximum) = (bound("minReplicas"), bound("maxReplicas")?);
+    let name = object_name(assignment.attempt);
+    Some(json!({
+        "apiVersion": "kubernetes.dask.org/v1", "kind": "DaskAutoscaler",
+        "metadata": { "name": name, "namespace": assignment.namespace, "labels": labels(assignment) },
+        "spec": { "cluster": name, "minimum": minimum.unwrap_or(0), "maximum": maximum },
+    }))
+}
+
+/// Where a Ray head listens, by KubeRay's names.
+fn ray_ports() -> Value {
+    let port = |(name, port): (&str, u16)| json!({ "name": name, "containerPort": port, "protocol": "TCP" });
+    [("gcs-server", 6379), ("dashboard", 8265), ("client", 10001), ("serve", 8000)].into_iter().map(port).collect()
+}
+
 fn dask(assignment: &Assignment<'_>) -> Result<(RootKind, Value), Cause> {
     let name = object_name(assignment.attempt);
-    let part = |word: &str, command: &[&str], ports: Value| -> Result<(u64, Value), Cause> {
+    let part = |word: &str, command: &[&str], ports: Value| -> Result<Value, Cause> {
         let mut section = assignment.run.get(word).cloned().unwrap_or(Value::Null);
         if section.is_null() {
             return Err(Cause::new("NoReplicas", format!("a daskcluster needs its `{word}`")));
@@ -160,13 +191,23 @@ fn dask(assignment: &Assignment<'_>) -> Result<(RootKind, Value), Cause> {
         let mut main = container(section.get("container").unwrap_or(&Value::Null))?;
         main.entry("args").or_insert_with(|| json!(command));
         main.entry("ports").or_insert(ports);
+        if word == "scheduler" {
+            for (probe, every) in [("readinessProbe", 5), ("livenessProbe", 15)] {
+                main.entry(probe).or_insert_with(|| {
+                    json!({
+                        "httpGet": { "port": "http-dashboard", "path": "/health" },
+                        "initialDelaySeconds": every, "periodSeconds": every,
+                    })
+                });
+            }
+        }
         section["container"] = main.into();
-        let (_, mut spec) = pod(assignment, &section, Some(word))?;
+        let (metadata, mut spec) = pod(assignment, &section, Some(word))?;
         spec.remove("restartPolicy");
-        Ok((replicas, spec.into()))
+        Ok(json!({ "replicas": replicas, "metadata": metadata, "spec": spec }))
     };
     let worker_ports = json!([{ "name": "http-dashboard", "containerPort": 8788, "protocol": "TCP" }]);
-    let (replicas, worker) = part(
+    let worker = part(
         "worker",
         &["dask-worker", "--name", "$(DASK_WORKER_NAME)", "--dashboard", "--dashboard-address", "8788"],
         worker_ports,
@@ -175,7 +216,7 @@ fn dask(assignment: &Assignment<'_>) -> Result<(RootKind, Value), Cause> {
         { "name": "tcp-comm", "containerPort": 8786, "protocol": "TCP" },
         { "name": "http-dashboard", "containerPort": 8787, "protocol": "TCP" },
     ]);
-    let (_, scheduler) = part("scheduler", &["dask-scheduler"], ports)?;
+    let mut scheduler = part("scheduler", &["dask-scheduler"], ports)?;
     let service = json!({
         "type": "ClusterIP",
         "selector": { "dask.org/cluster-name": name, "dask.org/component": "scheduler" },
@@ -184,12 +225,10 @@ fn dask(assignment: &Assignment<'_>) -> Result<(RootKind, Value), Cause> {
             { "name": "http-dashboard", "protocol": "TCP", "port": 8787, "targetPort": "http-dashboard" },
         ],
     });
-    let labels = selector(assignment);
-    Ok((
-        RootKind::DaskCluster,
-        json!({
-            "worker": { "replicas": replicas, "metadata": { "labels": labels }, "spec": worker },
-            "scheduler": { "metadata": { "labels": labels }, "spec": scheduler, "service": service },
-        }),
-    ))
+    if let Some(scheduler) = scheduler.as_object_mut() {
+        // There is one of it.
+        scheduler.remove("replicas");
+        scheduler.insert("service".into(), service);
+    }
+    Ok((RootKind::DaskCluster, json!({ "worker": worker, "scheduler": scheduler })))
 }

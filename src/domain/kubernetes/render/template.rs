@@ -3,9 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::super::names::{MAIN, REPLICA};
+use super::connections::{find, lend, named, volumes, wrong};
 use super::{Assignment, annotations, labels, truth, unsupported};
 use crate::domain::dispatch::observation::Cause;
 use crate::domain::prepare::{Step, step};
+use crate::domain::spec::Connection;
 
 /// The fields of an object.
 pub type Fields = Map<String, Value>;
@@ -44,17 +46,15 @@ const POD_FIELDS: [&str; 12] = [
 /// Metadata and specification of the pod of a section (a `run`, or one replica of it).
 pub fn pod(assignment: &Assignment<'_>, section: &Value, replica: Option<&str>) -> Result<(Fields, Fields), Cause> {
     let environment = section.get("environment").filter(|value| !value.is_null()).cloned().unwrap_or_else(|| json!({}));
-    if !list(section, "connections").is_empty() {
-        return Err(unsupported(
-            "`connections` are not known to a Kubernetes agent: use `volumes`, `envFrom` and secrets of the namespace",
-        ));
-    }
+    let mut lent = named(assignment, section)?;
     let mut main = container(section.get("container").unwrap_or(&Value::Null))?;
     main.insert("name".into(), MAIN.into());
     if main.get("image").is_none_or(Value::is_null) {
         return Err(Cause::new("NoImage", "a Kubernetes agent needs `run.container.image`: the image to run"));
     }
     mounts(assignment, &mut main);
+    outputs_mount(&mut main, assignment);
+    lent.iter().for_each(|connection| lend(&mut main, connection));
     environment_of(&mut main, assignment, replica);
     // The last lines of the log of a container that failed without last words become its message.
     main.entry("terminationMessagePolicy").or_insert_with(|| "FallbackToLogsOnError".into());
@@ -67,7 +67,10 @@ pub fn pod(assignment: &Assignment<'_>, section: &Value, replica: Option<&str>) 
     }
     let mut inits = Vec::new();
     for (index, init) in list(section, "init").iter().enumerate() {
-        inits.push(init_container(assignment, index, init)?);
+        let connection = init.get("connection").and_then(Value::as_str);
+        let connection = connection.map(|name| find(assignment, name)).transpose()?;
+        inits.push(init_container(assignment, index, init, connection)?);
+        lent.extend(connection.filter(|one| lent.iter().all(|known| known.name != one.name)));
     }
 
     let mut spec = Map::new();
@@ -75,15 +78,18 @@ pub fn pod(assignment: &Assignment<'_>, section: &Value, replica: Option<&str>) 
         spec.insert("initContainers".into(), inits.into());
     }
     spec.insert("containers".into(), containers.into());
-    let mut volumes = list(section, "volumes");
-    volumes.push(json!({ "name": CONTEXT_VOLUME, "emptyDir": {} }));
+    let mut all_volumes = list(section, "volumes");
+    for connection in lent {
+        all_volumes.extend(volumes(connection)?);
+    }
+    all_volumes.push(json!({ "name": CONTEXT_VOLUME, "emptyDir": {} }));
     if plugin(assignment, "shm") != Some(false) {
-        volumes.push(json!({ "name": SHM_VOLUME, "emptyDir": { "medium": "Memory" } }));
+        all_volumes.push(json!({ "name": SHM_VOLUME, "emptyDir": { "medium": "Memory" } }));
     }
     if plugin(assignment, "docker") == Some(true) {
-        volumes.push(json!({ "name": DOCKER_VOLUME, "hostPath": { "path": DOCKER_SOCKET } }));
+        all_volumes.push(json!({ "name": DOCKER_VOLUME, "hostPath": { "path": DOCKER_SOCKET } }));
     }
-    spec.insert("volumes".into(), volumes.into());
+    spec.insert("volumes".into(), all_volumes.into());
     for field in POD_FIELDS {
         if let Some(value) = environment.get(field).filter(|value| !value.is_null()) {
             spec.insert(field.into(), value.clone());
@@ -162,13 +168,28 @@ pub fn container(written: &Value) -> Result<Map<String, Value>, Cause> {
 }
 
 /// The container of one entry of `init`.
-fn init_container(assignment: &Assignment<'_>, index: usize, init: &Value) -> Result<Value, Cause> {
+fn init_container(
+    assignment: &Assignment<'_>,
+    index: usize,
+    init: &Value,
+    connection: Option<&Connection>,
+) -> Result<Value, Cause> {
     let mut container = container(init.get("container").unwrap_or(&Value::Null))?;
-    if let Some(step) = step(index, init, ARTIFACTS_PATH).map_err(unsupported)? {
+    let init = match connection {
+        Some(connection) => lent_to(init, connection),
+        None => init.clone(),
+    };
+    if init.get("git").is_some_and(|git| !git.is_null() && git.get("url").is_none_or(Value::is_null)) {
+        let message =
+            format!("`run.init[{index}].git` needs a `url`, or a `connection` of kind `git` with `schema.url`");
+        return Err(wrong(message));
+    }
+    if let Some(step) = step(index, &init, ARTIFACTS_PATH).map_err(unsupported)? {
         tool(&mut container, &step);
     }
     container.entry("name").or_insert_with(|| format!("init-{index}").into());
     mounts(assignment, &mut container);
+    connection.into_iter().for_each(|connection| lend(&mut container, connection));
     Ok(container.into())
 }
 
@@ -197,6 +218,36 @@ fn mounts(assignment: &Assignment<'_>, container: &mut Map<String, Value>) {
 fn plugin(assignment: &Assignment<'_>, name: &str) -> Option<bool> {
     let value = assignment.sections.get("plugins")?.get(name).filter(|value| !value.is_null())?;
     Some(truth(Some(value)))
+}
+
+/// Mounts the folder that templates call `globals.run_outputs_path`. A mounted part of a volume is made when it is not
+/// there, so that a program can write to it without making it first.
+fn outputs_mount(main: &mut Map<String, Value>, assignment: &Assignment<'_>) {
+    let run = assignment.attempt.run;
+    let mount = json!({
+        "name": CONTEXT_VOLUME,
+        "mountPath": format!("{ARTIFACTS_PATH}/{run}/outputs"),
+        "subPath": format!("artifacts/{run}/outputs"),
+    });
+    if let Some(mounts) = main.get_mut("volumeMounts").and_then(Value::as_array_mut) {
+        mounts.push(mount);
+    }
+}
+
+/// An entry of `init` with what its connection says of a repository, where the entry does not say it itself.
+fn lent_to(init: &Value, connection: &Connection) -> Value {
+    let mut init = init.clone();
+    if let Some(entry) = init.as_object_mut() {
+        entry.remove("connection");
+        if let Some(git) = entry.get_mut("git").and_then(Value::as_object_mut) {
+            for (field, lent) in [("url", &connection.schema.url), ("revision", &connection.schema.revision)] {
+                if let (Some(lent), true) = (lent, git.get(field).is_none_or(Value::is_null)) {
+                    git.insert(field.into(), lent.clone().into());
+                }
+            }
+        }
+    }
+    init
 }
 
 /// Adds what the run is given beside its own environment variables.
@@ -228,7 +279,8 @@ fn environment_of(main: &mut Map<String, Value>, assignment: &Assignment<'_>, re
     }
 }
 
-fn list(section: &Value, field: &str) -> Vec<Value> {
+/// The list of a field; empty when there is none.
+pub fn list(section: &Value, field: &str) -> Vec<Value> {
     section.get(field).and_then(Value::as_array).cloned().unwrap_or_default()
 }
 

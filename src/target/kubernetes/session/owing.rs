@@ -46,6 +46,7 @@ impl Session<'_> {
             run_name: &launch.run_name,
             namespace: &self.namespace,
             service_account: self.settings.spec.service_account.as_deref(),
+            connections: &self.settings.spec.connections,
             run: &run,
             sections: &launch.sections,
             env: &launch.env,

@@ -1,0 +1,219 @@
+//! Keeps the objects that an agent declares of its namespace: reads them when asked, and makes them as declared when told
+//! to. It works beside the session, on the same thread, so that a namespace that is not there yet can be made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::Settings;
+use super::connect::{client_of, within};
+use super::gate::Gate;
+use super::trouble::Trouble;
+use crate::domain::kubernetes::managed::{Keeping, ManagedKind, ManagedObject, actual};
+use crate::domain::kubernetes::names::FIELD_MANAGER;
+use crate::domain::spec::Managed;
+
+/// Wait before what could not be made as declared is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// What is asked of it.
+#[derive(Debug)]
+pub enum Ask {
+    /// How things are.
+    Look(std::sync::mpsc::SyncSender<Result<Managed, String>>),
+    /// Make them as declared.
+    Heal,
+    /// End.
+    Close,
+}
+
+/// Upholds it until it is closed. What is declared is owed from the beginning.
+pub async fn uphold(settings: &Settings, gate: &Arc<Gate>, mut receive: UnboundedReceiver<Ask>) {
+    let mut holder = Holder { settings, gate, client: None };
+    let mut owed = true;
+    loop {
+        if owed {
+            match holder.heal().await {
+                Ok(()) => owed = false,
+                Err(why) => {
+                    tracing::warn!(agent = %settings.agent, why, "what the agent declares of its namespace cannot be made so")
+                }
+            }
+        }
+        let ask = match owed {
+            false => receive.recv().await,
+            true => match tokio::time::timeout(AGAIN, receive.recv()).await {
+                Ok(ask) => ask,
+                Err(_) => continue,
+            },
+        };
+        match ask {
+            None | Some(Ask::Close) => return,
+            Some(Ask::Heal) => owed = true,
+            Some(Ask::Look(answer)) => {
+                let found = holder.look().await;
+                // Who asked may have gone on.
+                let _ = answer.try_send(found);
+            }
+        }
+    }
+}
+
+struct Holder<'a> {
+    settings: &'a Settings,
+    gate: &'a Arc<Gate>,
+    client: Option<(Client, String)>,
+}
+
+impl Holder<'_> {
+    /// What is there of what is declared.
+    async fn look(&mut self) -> Result<Managed, String> {
+        let (client, namespace) = self.client().await?;
+        let found = self.found(&client, &namespace).await.map_err(|trouble| self.failed(&trouble))?;
+        Ok(actual(&self.settings.spec.managed, &found))
+    }
+
+    /// Makes everything as declared, and removes what is ours and not declared any more.
+    async fn heal(&mut self) -> Result<(), String> {
+        let settings = self.settings;
+        if settings.spec.managed.is_empty() && !self.has_kept().await? {
+            return Ok(());
+        }
+        let (client, namespace) = self.client().await?;
+        let keeping = keeping(settings, &namespace);
+        let wanted = keeping.wanted(&settings.spec);
+        for object in &wanted {
+            self.make(&client, &keeping, object).await?;
+        }
+        for kind in ManagedKind::ALL.into_iter().filter(|kind| kind.goes()) {
+            let api = api(&client, &namespace, kind);
+            let params = ListParams::default().labels(&keeping.selector());
+            let listed = within(api.list(&params)).await.map_err(|trouble| self.failed(&trouble))?;
+            let names = listed.items.into_iter().filter_map(|object| object.metadata.name);
+            for name in names.filter(|name| !wanted.iter().any(|object| object.kind == kind && object.name == *name)) {
+                match within(api.delete(&name, &DeleteParams::default())).await {
+                    Ok(_) | Err(Trouble::NotFound) => {
+                        tracing::info!(agent = %settings.agent, name, "no longer declared, removed")
+                    }
+                    Err(trouble) => return Err(self.failed(&trouble)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn make(&mut self, client: &Client, keeping: &Keeping<'_>, object: &ManagedObject) -> Result<(), String> {
+        let api = api(client, keeping.namespace, object.kind);
+        let (kind, _) = object.kind.api();
+        match within(api.get(&object.name)).await {
+            Err(Trouble::NotFound) => {}
+            Err(trouble) => return Err(self.failed(&trouble)),
+            Ok(found) if keeping.owns(&value_of(&found)) => {}
+            Ok(_) => {
+                return Err(format!(
+                    "{kind} {} is there and was not made for this agent, so it is left alone: take it out of `managed`, or hand it over \
+                     (kubectl label {} {} {})",
+                    object.name,
+                    kind.to_lowercase(),
+                    object.name,
+                    keeping.selector().replace(',', " "),
+                ));
+            }
+        }
+        // It is ours: who else writes these fields gives way.
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let applied = within(api.patch(&object.name, &params, &Patch::Apply(&object.value))).await;
+        let mut applied = applied.map_err(|trouble| self.failed(&trouble))?;
+        // What somebody else added to a specification stays his with server-side apply; in one that is ours it goes.
+        let wanted = &object.value["spec"];
+        if !wanted.is_null() && !same_keys(&applied.data["spec"], wanted) {
+            applied.data["spec"] = wanted.clone();
+            let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+            within(api.replace(&object.name, &params, &applied)).await.map_err(|trouble| self.failed(&trouble))?;
+        }
+        Ok(())
+    }
+
+    /// Whether anything was kept here before: an agent that never declared anything needs no rights for it.
+    async fn has_kept(&mut self) -> Result<bool, String> {
+        let (client, namespace) = self.client().await?;
+        let keeping = keeping(self.settings, &namespace);
+        let params = ListParams::default().labels(&keeping.selector()).limit(1);
+        for kind in ManagedKind::ALL.into_iter().filter(|kind| kind.goes()) {
+            match within(api(&client, &namespace, kind).list(&params)).await {
+                Ok(listed) if !listed.items.is_empty() => return Ok(true),
+                Ok(_) | Err(Trouble::Agent(_) | Trouble::NotFound | Trouble::Refused(_)) => {}
+                Err(trouble) => return Err(self.failed(&trouble)),
+            }
+        }
+        Ok(false)
+    }
+
+    async fn found(&self, client: &Client, namespace: &str) -> Result<BTreeMap<ManagedKind, Value>, Trouble> {
+        let keeping = keeping(self.settings, namespace);
+        let mut found = BTreeMap::new();
+        for object in keeping.wanted(&self.settings.spec) {
+            match within(api(client, namespace, object.kind).get(&object.name)).await {
+                Ok(there) => drop(found.insert(object.kind, value_of(&there))),
+                Err(Trouble::NotFound) => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The client that is at hand, or a new one.
+    async fn client(&mut self) -> Result<(Client, String), String> {
+        if let Some(known) = &self.client {
+            return Ok(known.clone());
+        }
+        let (client, namespace, _) = client_of(&self.settings.spec, self.gate).await?;
+        self.client = Some((client.clone(), namespace.clone()));
+        Ok((client, namespace))
+    }
+
+    /// What a trouble means here; the next try begins with a new client.
+    fn failed(&mut self, trouble: &Trouble) -> String {
+        self.client = None;
+        match trouble {
+            Trouble::Agent(why) | Trouble::Unreachable(why) => {
+                format!("{why} (what `managed` needs stands in deploy/agent-managed)")
+            }
+            other => other.message(),
+        }
+    }
+}
+
+fn keeping<'a>(settings: &'a Settings, namespace: &'a str) -> Keeping<'a> {
+    Keeping { instance: &settings.instance, agent: &settings.agent, namespace }
+}
+
+fn api(client: &Client, namespace: &str, kind: ManagedKind) -> Api<DynamicObject> {
+    let (name, plural) = kind.api();
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", name), plural);
+    match kind {
+        ManagedKind::Namespace => Api::all_with(client.clone(), &resource),
+        _ => Api::namespaced_with(client.clone(), namespace, &resource),
+    }
+}
+
+fn value_of(object: &DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+/// Whether a specification has no keys but the wanted ones, at its first two levels.
+fn same_keys(found: &Value, wanted: &Value) -> bool {
+    let (Some(found), Some(wanted)) = (found.as_object(), wanted.as_object()) else { return found == wanted };
+    found.iter().all(|(key, found)| match (found, wanted.get(key)) {
+        (_, None) => false,
+        (Value::Object(found), Some(Value::Object(wanted))) => found.keys().all(|key| wanted.contains_key(key)),
+        (Value::Array(found), Some(Value::Array(wanted))) => found.len() == wanted.len(),
+        _ => true,
+    })
+}
