@@ -112,7 +112,7 @@ impl Holder<'_> {
         let api = api(client, keeping.namespace, object.kind);
         let (kind, _) = object.kind.api();
         match within(api.get(&object.name)).await {
-            Err(Trouble::NotFound) => {}
+            Err(trouble) if trouble.is_absence() => {}
             Err(trouble) => return Err(self.failed(&trouble)),
             Ok(found) if keeping.owns(&value_of(&found)) => {}
             Ok(_) => {
@@ -161,7 +161,7 @@ impl Holder<'_> {
         for object in keeping.wanted(&self.settings.spec) {
             match within(api(client, namespace, object.kind).get(&object.name)).await {
                 Ok(there) => drop(found.insert(object.kind, value_of(&there))),
-                Err(Trouble::NotFound) => {}
+                Err(trouble) if trouble.is_absence() => {}
                 Err(trouble) => return Err(trouble),
             }
         }
@@ -182,7 +182,7 @@ impl Holder<'_> {
     fn failed(&mut self, trouble: &Trouble) -> String {
         self.client = None;
         match trouble {
-            Trouble::Agent(why) | Trouble::Unreachable(why) => {
+            Trouble::Agent(why) if why.contains("lacks a right") => {
                 format!("{why} (what `managed` needs stands in deploy/agent-managed)")
             }
             other => other.message(),

@@ -31,7 +31,15 @@ pub enum Trouble {
     Unreachable(String),
 }
 
+/// How the trouble of an agent begins whose namespace is not there.
+const NO_NAMESPACE: &str = "its namespace does not exist";
+
 impl Trouble {
+    /// Whether what was asked for is simply not there; its namespace counts.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::NotFound) || matches!(self, Self::Agent(why) if why.starts_with(NO_NAMESPACE))
+    }
+
     /// It, for people.
     pub fn message(&self) -> String {
         match self {
@@ -72,7 +80,7 @@ pub fn of_status(status: &Status) -> Trouble {
             Trouble::Agent(format!("its account lacks a right: {message}"))
         }
         403 => Trouble::Refused(Cause::new(REFUSED, format!("the cluster refused its object: {message}"))),
-        404 if message.contains("namespaces \"") => Trouble::Agent(format!("its namespace does not exist: {message}")),
+        404 if message.contains("namespaces \"") => Trouble::Agent(format!("{NO_NAMESPACE}: {message}")),
         404 | 410 => Trouble::NotFound,
         409 if status.reason == "AlreadyExists" => Trouble::Exists,
         429 => later(BUSY),
