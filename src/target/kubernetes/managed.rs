@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Settings;
@@ -129,13 +129,12 @@ impl Holder<'_> {
         // It is ours: who else writes these fields gives way.
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let applied = within(api.patch(&object.name, &params, &Patch::Apply(&object.value))).await;
-        let mut applied = applied.map_err(|trouble| self.failed(&trouble))?;
+        let applied = applied.map_err(|trouble| self.failed(&trouble))?;
         // What somebody else added to a specification stays his with server-side apply; in one that is ours it goes.
-        let wanted = &object.value["spec"];
-        if !wanted.is_null() && !same_keys(&applied.data["spec"], wanted) {
-            applied.data["spec"] = wanted.clone();
-            let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-            within(api.replace(&object.name, &params, &applied)).await.map_err(|trouble| self.failed(&trouble))?;
+        if let Some(without) = without_additions(&applied.data["spec"], &object.value["spec"]) {
+            let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+            let patch = Patch::Merge(json!({ "spec": without }));
+            within(api.patch(&object.name, &params, &patch)).await.map_err(|trouble| self.failed(&trouble))?;
         }
         Ok(())
     }
@@ -207,13 +206,29 @@ fn value_of(object: &DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-/// Whether a specification has no keys but the wanted ones, at its first two levels.
-fn same_keys(found: &Value, wanted: &Value) -> bool {
-    let (Some(found), Some(wanted)) = (found.as_object(), wanted.as_object()) else { return found == wanted };
-    found.iter().all(|(key, found)| match (found, wanted.get(key)) {
-        (_, None) => false,
-        (Value::Object(found), Some(Value::Object(wanted))) => found.keys().all(|key| wanted.contains_key(key)),
-        (Value::Array(found), Some(Value::Array(wanted))) => found.len() == wanted.len(),
-        _ => true,
-    })
+/// The merge patch that takes out of a specification what is not wanted there, at its first two levels; none when there is
+/// nothing of the kind.
+fn without_additions(found: &Value, wanted: &Value) -> Option<Value> {
+    let (found, wanted) = (found.as_object()?, wanted.as_object()?);
+    let mut patch = Map::new();
+    for (key, found) in found {
+        match (found, wanted.get(key)) {
+            (_, None) => drop(patch.insert(key.clone(), Value::Null)),
+            (Value::Object(found), Some(Value::Object(wanted))) => {
+                let added: Map<String, Value> = found
+                    .keys()
+                    .filter(|key| !wanted.contains_key(*key))
+                    .map(|key| (key.clone(), Value::Null))
+                    .collect();
+                if !added.is_empty() {
+                    patch.insert(key.clone(), added.into());
+                }
+            }
+            (Value::Array(found), Some(wanted @ Value::Array(list))) if found.len() != list.len() => {
+                patch.insert(key.clone(), wanted.clone());
+            }
+            _ => {}
+        }
+    }
+    (!patch.is_empty()).then(|| patch.into())
 }
