@@ -137,6 +137,7 @@ fn floor(world: &World, runs: usize) -> f64 {
                 namespace: &namespace,
                 service_account: None,
                 run: &run,
+                sections: &serde_json::Map::new(),
                 env: &[],
                 timeout: None,
                 ttl: None,
