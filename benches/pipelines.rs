@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::json;
-use tidegate::domain::catalog::{CompiledOperation, Dag, Node};
+use tidegate::domain::catalog::{CompiledOperation, Dag, Join, Node};
 use tidegate::domain::dispatch::event::Event;
 use tidegate::domain::dispatch::event::Origin;
 use tidegate::domain::dispatch::history::{RowOp, RunRow, project};
@@ -39,6 +39,9 @@ impl Records for Library {
     }
     fn statuses(&self, id: RunId) -> Result<Vec<Status>, Unreadable> {
         self.run(id).map(|row| vec![row.status])
+    }
+    fn joined(&self, _: &ProjectName, _: RunId, _: &Join) -> Result<Result<Vec<RunRow>, Cause>, Unreadable> {
+        Ok(Ok(Vec::new()))
     }
     fn children(&self, _: RunId, _: &mut dyn FnMut(RunRow)) -> Result<(), Unreadable> {
         Ok(())

@@ -5,26 +5,40 @@
 //! a step that was asked for and not heard of is asked for again.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::Duration;
 
-use crate::domain::catalog::CompiledOperation;
+use serde_json::{Map, Value};
+
+use crate::domain::catalog::{CompiledOperation, Join};
 use crate::domain::dispatch::command::{Command, Follow, Outcome};
 use crate::domain::dispatch::event::Event;
 use crate::domain::dispatch::history::{MAX_PAGE, Parent, RunFilter, RunOrder, RunRow};
 use crate::domain::dispatch::observation::Cause;
 use crate::domain::dispatch::status::Status;
-use crate::domain::ids::{Digest, RunId};
+use crate::domain::ids::{AgentName, Attempt, AttemptName, Digest, ProjectName, RunId};
+use crate::domain::query::{Query, QueryError, parse_sort};
+use crate::domain::spec::links::MAX_JOINED;
 use crate::domain::workflow::conductor::{Conductor, Records, Unreadable};
 use crate::domain::workflow::follow::following;
 use crate::domain::workflow::waiting::Waiting;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, wall_clock};
 use crate::store::History;
 
 /// How long is waited after a failure of the store.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How often it is looked what runs report while they run.
+const LOOK: Duration = Duration::from_millis(500);
+/// Bytes of reports of one attempt that are read at most; beyond it nothing more is heard of it before its end.
+const MAX_METRICS: u64 = 4 << 20;
+
+/// The file that an attempt writes its reports to while it runs, when it lies on this machine.
+pub type MetricsFile = Box<dyn Fn(&AgentName, AttemptName) -> Option<PathBuf> + Send>;
 
 enum Message {
     Saved(Vec<Event>),
@@ -57,11 +71,13 @@ impl Unstarted {
         self.conducting.clone()
     }
 
-    /// Starts it.
-    pub fn start(self, engine: Engine) -> std::thread::JoinHandle<()> {
+    /// Starts it; it is told where runs report metrics while they run.
+    pub fn start(self, engine: Engine, metrics: MetricsFile) -> std::thread::JoinHandle<()> {
         let Self { conducting, receive } = self;
         let (conductor, waiting) = Default::default();
-        std::thread::spawn(move || Leading { engine, conducting, conductor, waiting, has_ended: true }.run(&receive))
+        let mut leading =
+            Leading { engine, conducting, conductor, waiting, has_ended: true, metrics, read: BTreeMap::new() };
+        std::thread::spawn(move || leading.run(&receive))
     }
 }
 
@@ -112,10 +128,13 @@ struct Leading {
     waiting: Waiting,
     /// Whether runs have ended since it was last looked whether something follows them.
     has_ended: bool,
+    metrics: MetricsFile,
+    /// How far the reports of runs have been read, and of which attempt.
+    read: BTreeMap<RunId, (Attempt, u64)>,
 }
 
 impl Leading {
-    fn run(mut self, receive: &Receiver<Message>) {
+    fn run(&mut self, receive: &Receiver<Message>) {
         self.take_up();
         loop {
             match self.steps().and_then(|()| self.prepare()).and_then(|()| self.follow()) {
@@ -130,7 +149,13 @@ impl Leading {
                 }
             }
             let first = match self.conductor.is_due() || self.waiting.is_due() {
-                false => receive.recv().ok(),
+                // While somebody reports, it is looked at what; without, only what is told matters.
+                false if !self.measure() => receive.recv().ok(),
+                false => match receive.recv_timeout(LOOK) {
+                    Ok(message) => Some(message),
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => None,
+                },
                 true => match receive.try_recv() {
                     Ok(message) => Some(message),
                     Err(TryRecvError::Empty) => continue,
@@ -205,6 +230,24 @@ impl Leading {
         answers.into_iter().try_for_each(|answer| heard(answer).map(drop))
     }
 
+    /// Reads what runs have reported since the last look, where a policy wants it; whether any does.
+    fn measure(&mut self) -> bool {
+        let wanted = self.conductor.to_measure();
+        self.read.retain(|run, _| wanted.contains(run));
+        for run in &wanted {
+            let found = self.engine.read(|state| state.run(*run).map(|run| (run.agent.clone(), Attempt(run.attempt))));
+            let Some((agent, attempt)) = found else { continue };
+            let Some(path) = (self.metrics)(&agent, AttemptName { run: *run, attempt }) else { continue };
+            let from = self.read.get(run).filter(|(of, _)| *of == attempt).map_or(0, |(_, from)| *from);
+            let (reports, until) = new_reports(&path, from);
+            self.read.insert(*run, (attempt, until));
+            if !reports.is_empty() {
+                self.conductor.measured(*run, attempt, &reports);
+            }
+        }
+        !wanted.is_empty()
+    }
+
     /// Starts what follows the runs that have ended.
     fn follow(&mut self) -> Result<(), EngineError> {
         if !std::mem::take(&mut self.has_ended) {
@@ -246,6 +289,24 @@ impl Leading {
     }
 }
 
+/// The whole lines of a file from a place on, those of them that are JSON objects, and where they end.
+fn new_reports(path: &Path, from: u64) -> (Vec<Map<String, Value>>, u64) {
+    // A run that reports nothing has no file; a pipe that nobody writes to is none either.
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        if std::fs::symlink_metadata(path)?.is_file() {
+            let mut file = std::fs::File::open(path)?;
+            file.seek(SeekFrom::Start(from))?;
+            file.take(MAX_METRICS.saturating_sub(from)).read_to_end(&mut text)?;
+        }
+        Ok(text)
+    };
+    let text = read().unwrap_or_default();
+    let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    let lines = text[..end].split(|byte| *byte == b'\n');
+    (lines.filter_map(|line| serde_json::from_slice(line).ok()).collect(), from + end as u64)
+}
+
 fn heard(answer: tokio::sync::oneshot::Receiver<crate::engine::Answer>) -> Result<Outcome, EngineError> {
     answer.blocking_recv().unwrap_or(Err(EngineError::Stopped))
 }
@@ -268,6 +329,30 @@ impl Records for Rows<'_> {
         self.run(id)?;
         let timeline = self.0.conditions(id).map_err(|error| Unreadable::Now(error.to_string()))?;
         Ok(timeline.into_iter().filter_map(|condition| condition.status).collect())
+    }
+
+    fn joined(&self, project: &ProjectName, own: RunId, join: &Join) -> Result<Result<Vec<RunRow>, Cause>, Unreadable> {
+        let wrong =
+            |error: QueryError| Cause::new("InvalidJoin", format!("its join cannot be read: {}", error.message));
+        let sort = join.sort.as_deref().map_or(Ok(Vec::new()), parse_sort);
+        let (query, sort) = match (Query::parse(&join.query, wall_clock()), sort) {
+            (Ok(query), Ok(sort)) => (Some(query), sort),
+            (Err(error), _) | (_, Err(error)) => return Ok(Err(wrong(error))),
+        };
+        let most = usize::try_from(join.limit.min(MAX_JOINED)).unwrap_or(usize::MAX);
+        let (project, mut rows) = (Some(project.clone()), Vec::new());
+        let mut filter = RunFilter { project, query, sort, limit: MAX_PAGE, ..RunFilter::default() };
+        filter.skip = usize::try_from(join.offset).unwrap_or(usize::MAX);
+        loop {
+            let page = self.0.runs(&filter).map_err(|error| Unreadable::Now(error.to_string()))?;
+            let last = page.len() < MAX_PAGE;
+            filter.skip = filter.skip.saturating_add(page.len());
+            rows.extend(page.into_iter().filter(|row| row.id != own));
+            if last || rows.len() >= most {
+                rows.truncate(most);
+                return Ok(Ok(rows));
+            }
+        }
     }
 
     fn children(&self, pipeline: RunId, each: &mut dyn FnMut(RunRow)) -> Result<(), Unreadable> {

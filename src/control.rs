@@ -231,7 +231,10 @@ impl ControlPlane {
             leading.saved(events);
         };
         let (engine, engine_thread) = Engine::start(Box::new(store), Box::new(sink))?;
-        let conductor = unled.start(engine.clone());
+        let conductor = {
+            let effects = effects.clone();
+            unled.start(engine.clone(), Box::new(move |agent, attempt| effects.metrics_file(agent, attempt)))
+        };
         let courier = unstarted.start(engine.clone(), data_dir.clone(), program);
         let (followed, watch) = match source {
             SourceSetting::Repository(spec) => {

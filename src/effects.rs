@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::catalog::{AgentPolicy, CompiledOperation};
 use crate::domain::dispatch::command::Command;
-use crate::domain::dispatch::event::Event;
+use crate::domain::dispatch::event::{Event, Origin};
 use crate::domain::dispatch::history::{RunFilter, RunRow};
 use crate::domain::dispatch::observation::{Cause, Observation, Seen};
 use crate::domain::dispatch::status::Status;
@@ -21,6 +21,7 @@ use crate::domain::kubernetes::lease::Holder;
 use crate::domain::kubernetes::render::{CONTEXT_PATH, variables};
 use crate::domain::spec::{KubernetesTarget as KubernetesSpec, TargetKind, TargetSpec};
 use crate::domain::time::Span;
+use crate::domain::workflow::conductor::point_id;
 use crate::domain::workflow::render::{Globals, Rendered, render};
 use crate::engine::{Engine, error_chain, wall_clock};
 use crate::target::kubernetes::{self, KubernetesTarget};
@@ -31,6 +32,9 @@ use crate::target::{ContextPaths, Effect, Launch, Report, ReportSink, Target};
 const STOP_GRACE: Span = Span::seconds(10);
 /// Compiled operations that are kept at hand, since the runs of a workflow share one.
 const BODIES: usize = 256;
+
+/// The variable that names the directory of the attempt that one goes on from.
+const PREVIOUS: &str = "TIDEGATE_PREVIOUS";
 
 /// The file of the data directory that holds the id of this installation.
 const INSTANCE_FILE: &str = "instance";
@@ -162,6 +166,12 @@ impl Effects {
             found.collect()
         });
         found
+    }
+
+    /// The file with what an attempt reports while it runs, when its agent runs on this machine.
+    pub fn metrics_file(&self, agent: &AgentName, attempt: AttemptName) -> Option<PathBuf> {
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        targets.get(agent).and_then(|target| target.metrics_file(attempt))
     }
 
     /// Ends the courier and lets go of the targets; what runs goes on.
@@ -377,7 +387,11 @@ impl Courier {
             artifacts_path: artifacts.clone(),
             context_path: root.clone(),
         };
-        let rendered = render(&operation, &globals)?;
+        let mut rendered = render(&operation, &globals)?;
+        if target == TargetKind::Local {
+            let previous = self.previous(row, attempt, &operation).filter(|dir| dir.is_dir());
+            rendered.env.extend(previous.map(|dir| (PREVIOUS.to_owned(), dir.display().to_string())));
+        }
         self.note(row.id, &rendered, target);
         Ok(Launch {
             attempt,
@@ -406,6 +420,22 @@ impl Courier {
 
     fn agent_dir(&self, agent: &AgentName) -> PathBuf {
         self.data_dir.join("agents").join(agent.as_str())
+    }
+
+    /// The directory of the attempt that this one goes on from: that before it, the newest of the run that it is a copy
+    /// of, or of the run whose point hyperband promoted.
+    fn previous(&self, row: &RunRow, attempt: AttemptName, operation: &CompiledOperation) -> Option<PathBuf> {
+        if attempt.attempt.0 > 1 {
+            let before = AttemptName { run: attempt.run, attempt: Attempt(attempt.attempt.0 - 1) };
+            return Some(LocalTarget::worked_in(&self.agent_dir(&row.queue.agent), before));
+        }
+        let resumed = || Some(point_id(&self.row(row.parent?)?, operation.point.as_ref()?.resumes?));
+        let of = match &row.origin {
+            Origin::Copy { of, .. } => *of,
+            _ => resumed()?,
+        };
+        let of = self.row(of)?;
+        Some(LocalTarget::worked_in(&self.agent_dir(&of.queue.agent), AttemptName { run: of.id, attempt: of.attempt }))
     }
 
     fn body(&mut self, digest: Digest) -> Result<Arc<CompiledOperation>, Cause> {

@@ -22,7 +22,7 @@ use crate::domain::time::Span;
 
 mod following;
 mod pipeline;
-pub use following::{Hook, RunEvent};
+pub use following::{Hook, Join, RunEvent, TunerRun};
 pub use pipeline::{Dag, Node, NodeEvent, ParamRef, Point, RefFrom};
 
 /// Default of `sync.maxStarts`.
@@ -264,6 +264,12 @@ pub struct CompiledOperation {
     /// Statuses of other runs, any of which it waits for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<RunEvent>,
+    /// Values from the results of earlier runs, taken when it starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joins: Vec<Join>,
+    /// The component that suggests the points of its matrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuner: Option<Box<TunerRun>>,
     /// What follows its end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,

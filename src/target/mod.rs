@@ -93,6 +93,11 @@ pub trait Target: Send + Sync {
     /// The file that the log of an attempt is (or will be) written to, when it lies on this machine.
     fn log_file(&self, attempt: AttemptName) -> Option<PathBuf>;
 
+    /// The file that an attempt may write metrics to while it runs, when it lies on this machine.
+    fn metrics_file(&self, _: AttemptName) -> Option<PathBuf> {
+        None
+    }
+
     /// What is to be said of an attempt that the target had taken on and does not know any more.
     fn lost(&self, attempt: AttemptName) -> Seen;
 

@@ -8,10 +8,12 @@
 mod bugs_double;
 mod bugs_limits;
 mod bugs_stuck;
+mod crashes;
 mod forecasts;
 mod oracle;
 mod pipelines;
 mod reservations;
 mod scenarios;
+mod server;
 mod simulation;
 mod world;

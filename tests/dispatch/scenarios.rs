@@ -321,7 +321,7 @@ fn a_step_of_a_pipeline_makes_children_once_and_ends_it_when_all_have_ended() {
             outputs: serde_json::Map::from_iter([("loss".to_owned(), 1.into())]),
             stop_children,
         });
-        Command::Advance(Box::new(Advance { pipeline: root, children: children.to_vec(), end }))
+        Command::Advance(Box::new(Advance { pipeline: root, children: children.to_vec(), stops: Vec::new(), end }))
     };
     assert_eq!(world.exec(step(&children, Some((Status::Succeeded, false)))), Outcome::Done);
     assert_eq!(world.exec(step(&children, None)), Outcome::Already, "asking twice makes nothing twice");

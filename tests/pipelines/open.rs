@@ -89,3 +89,30 @@ fn an_event_of_another_run_starts_one() {
     assert_eq!(failure.status, Status::UpstreamFailed);
     assert!(failure.cause.unwrap().message.ends_with("ended succeeded, and this starts at another of its events"));
 }
+
+#[test]
+fn a_join_gives_lists_of_what_earlier_runs_came_to_in_and_outside_of_graphs() {
+    let (site, server) = begun();
+    for (name, loss) in [("one", "0.3"), ("two", "0.1"), ("three", "0.2")] {
+        let report = script(&format!("echo '{{\"loss\": {loss}}}' > \"$TIDEGATE_OUTPUTS\""));
+        push(&site, name, &format!("tags: [trained]\ncomponent: {report}\n"));
+        assert_eq!(ended(&server, name).status, Status::Succeeded);
+    }
+    let join = "joins: [{query: \"status:succeeded, tags:trained\", sort: metrics.loss, limit: 2, params: {losses: {value: outputs.loss}, who: {value: globals.name, contextOnly: true}}}]";
+    let component = "{inputs: [{name: losses, type: float, isList: true}], run: {kind: job, container: {command: [sh, -ec], args: ['echo \"{\\\"seen\\\": {{ losses }}, \\\"best\\\": \\\"{{ who[0] }}\\\"}\" > \"$TIDEGATE_OUTPUTS\"']}}}";
+    push(&site, "report", &format!("{join}\ncomponent: {component}\n"));
+    let run = ended(&server, "report");
+    assert_eq!(run.status, Status::Succeeded, "{:?}", run.cause);
+    assert_eq!((run.outputs["seen"].to_string(), run.outputs["best"].as_str()), ("[0.1,0.2]".to_owned(), Some("two")));
+    let graph = format!(
+        "component:\n  run:\n    kind: dag\n    operations:\n      - name: first\n        component: {}\n      - name: inside\n        dependencies: [first]\n        {join}\n        component: {component}\n",
+        script("true")
+    );
+    push(&site, "graph", &graph);
+    assert_eq!(ended(&server, "graph").status, Status::Succeeded);
+    assert_eq!(named(&server, "inside").unwrap().outputs["seen"].to_string(), "[0.1,0.2]");
+
+    push(&site, "wrong", &format!("{}\ncomponent: {component}\n", join.replace("status:succeeded", "colour:red")));
+    server
+        .until("it is told", |server| server.0.diagnostics().iter().any(|problem| problem.message.contains("colour")));
+}

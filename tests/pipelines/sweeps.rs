@@ -151,3 +151,122 @@ fn a_good_enough_metric_or_too_many_failures_end_a_search_early() {
     assert_eq!(run.status, Status::Failed);
     assert_eq!(run.cause.as_ref().unwrap().message, "2 of 8 have failed, and 20 % are too many");
 }
+
+#[test]
+fn a_tuner_of_ones_own_suggests_round_after_round_also_over_restarts() {
+    let (site, mut server) = begun();
+    let log = site.path().join("log");
+    // Halves the best so far; its protocol is its inputs and the output `suggestions`.
+    site.write(
+        "components/halver.yaml",
+        r#"version: 1.1
+kind: component
+name: halver
+inputs:
+  - {name: start, type: float}
+  - {name: iteration, type: int}
+  - {name: configs, type: dict, isList: true}
+  - {name: metrics, type: float, isList: true}
+run:
+  kind: job
+  container:
+    command: [sh, -ec]
+    args: ['if test {{ iteration }} = 0; then lr={{ start }}; else lr=$(echo "{{ metrics | last | default(0) }}" | awk "{print \$1 / 2}"); fi; echo "{\"suggestions\": [{\"lr\": $lr, \"units\": {{ configs | length }}}, {\"lr\": $lr, \"units\": 99}]}" > "$TIDEGATE_OUTPUTS"']
+"#,
+    );
+    let matrix = "matrix:\n  kind: bayes\n  numInitialRuns: 1\n  maxIterations: 3\n  concurrency: 1\n  metric: {name: loss, optimization: minimize}\n  params: {lr: {kind: uniform, value: [0, 1]}}\n  utilityFunction: {acquisitionFunction: ucb, kappa: 1.0}\n  tuner: {hubRef: halver, params: {start: 0.8}}\n";
+    push(&site, "own", &format!("{matrix}{}", train(&log)));
+    let mut restarts = 0;
+    while status(&server, "own").is_none_or(|status| !status.is_final()) {
+        std::thread::sleep(std::time::Duration::from_millis(80));
+        if restarts < 4 && server.runs().len() > restarts * 2 {
+            restarts += 1;
+            drop(server);
+            server = site.start();
+        }
+    }
+    let run = ended(&server, "own");
+    assert_eq!(run.status, Status::Succeeded, "{:?}", run.cause);
+    assert_eq!(lines(&log), ["0.2 4", "0.2 99", "0.4 2", "0.4 99", "0.8 0", "0.8 99"]);
+    let names: Vec<String> = children(&server, &run).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names.iter().filter(|name| name.starts_with("own-tuner-")).count(), 3, "{names:?}");
+    assert_eq!(run.outputs["loss"].as_f64(), Some(0.2));
+
+    let iterative = "matrix: {kind: iterative, maxIterations: 2, tuner: {hubRef: silent}}\n";
+    site.write(
+        "components/silent.yaml",
+        "version: 1.1\nkind: component\nname: silent\nrun: {kind: job, container: {command: [\"true\"]}}\n",
+    );
+    push(&site, "nothing", &format!("{iterative}{}", train(&log)));
+    let run = ended(&server, "nothing");
+    let why = run.cause.unwrap().message;
+    assert_eq!(
+        (run.status, &why[..]),
+        (Status::Failed, "the tuner has not reported `suggestions`, a list of mappings from params to values")
+    );
+}
+
+#[test]
+fn templates_in_a_matrix_are_filled_in_and_its_limit_holds() {
+    let (site, server) = begun();
+    let log = site.path().join("log");
+    let operation = r#"
+params: {lr: 0.5, units: 3, many: {value: 2, contextOnly: true}}
+matrix: {kind: grid, concurrency: "{{ many }}", params: {seed: {kind: range, value: "0:{{ units }}:1"}}}
+"#;
+    let component = train(&log)
+        .replace("inputs: [", "inputs: [{name: seed, type: int, value: 0}, ")
+        .replace("{{ lr }} {{ units }}", "{{ lr }} {{ seed }}");
+    push(&site, "filled", &format!("{operation}{component}"));
+    let run = ended(&server, "filled");
+    assert_eq!(run.status, Status::Succeeded, "{:?}", run.cause);
+    assert_eq!(lines(&log), ["0.5 0", "0.5 1", "0.5 2"]);
+}
+
+#[test]
+fn hyperband_with_resume_goes_on_from_the_runs_that_it_keeps() {
+    let (site, server) = begun();
+    let log = site.path().join("log");
+    let script = r#"seen=$(cat "${TIDEGATE_PREVIOUS:-/nowhere}/epochs" 2>/dev/null || echo 0); echo "{{ units }} $seen" >> LOG; echo {{ units }} > epochs; echo "{\"loss\": {{ lr }}}" > "$TIDEGATE_OUTPUTS""#;
+    let operation = format!(
+        "matrix: {{kind: hyperband, resume: true, seed: 5, concurrency: 3, maxIterations: 9, eta: 3, resource: {{name: units, type: int}}, metric: {{name: loss, optimization: minimize}}, params: {{lr: {{kind: uniform, value: [0, 1]}}}}}}\ncomponent:\n  inputs: [{{name: lr, type: float}}, {{name: units, type: int}}]\n  run: {{kind: job, container: {{command: [sh, -ec], args: ['{}']}}}}\n",
+        script.replace("LOG", &log.display().to_string()).replace('\'', "''")
+    );
+    push(&site, "resumes", &operation);
+    assert_eq!(ended(&server, "resumes").status, Status::Succeeded);
+    let lines = lines(&log);
+    let count = |line: &str| lines.iter().filter(|other| *other == line).count();
+    // 9 → 3 → 1; 5 → 1; 3.
+    assert_eq!((count("1 0"), count("3 1"), count("9 3"), count("3 0"), count("9 0")), (9, 3, 2, 5, 3), "{lines:#?}");
+}
+
+#[test]
+fn a_policy_stops_the_runs_that_do_badly_beside_the_others_while_they_run() {
+    let (site, mut server) = begun();
+    let log = site.path().join("log");
+    // Each reports its own loss ten times; the median of the others stops the bad ones long before their end.
+    let script = r#"for i in $(seq 60); do echo "{\"loss\": {{ lr }}}" >> "$TIDEGATE_METRICS"; sleep 0.1; done; echo {{ lr }} >> LOG; echo "{\"loss\": {{ lr }}}" > "$TIDEGATE_OUTPUTS""#;
+    let operation = format!(
+        "matrix:\n  kind: grid\n  concurrency: 4\n  earlyStopping: [{{kind: metric_early_stopping, metric: loss, value: 0, optimization: minimize, policy: {{kind: median, evaluationInterval: 1, minInterval: 5, minSamples: 3}}}}]\n  params: {{lr: {{kind: choice, value: [0.1, 0.1, 0.1, 0.9]}}}}\ncomponent:\n  inputs: [{{name: lr, type: float}}]\n  run: {{kind: job, container: {{command: [sh, -ec], args: ['{}']}}}}\n",
+        script.replace("LOG", &log.display().to_string()).replace('\'', "''")
+    );
+    push(&site, "curves", &operation);
+    server.until("they run", |server| status(server, "curves-3") == Some(Status::Running));
+    // What was reported is read again by the next server.
+    drop(server);
+    server = site.start();
+    let run = ended(&server, "curves");
+    assert_eq!(run.status, Status::Succeeded, "{:?}", run.cause);
+    let expected =
+        [("curves-0", "succeeded"), ("curves-1", "succeeded"), ("curves-2", "succeeded"), ("curves-3", "stopped")];
+    assert_eq!(children(&server, &run), words(&expected));
+    let timeline = server.0.engine().history().conditions(named(&server, "curves-3").unwrap().id).unwrap();
+    let why =
+        timeline.into_iter().filter_map(|line| line.cause).find(|cause| cause.reason == "MetricEarlyStopping").unwrap();
+    assert!(
+        why.message.starts_with("its `loss` of 0.9 at step ")
+            && why.message.ends_with("is worse than the median of the others"),
+        "{why:?}"
+    );
+    assert_eq!(lines(&log), ["0.1", "0.1", "0.1"]);
+}

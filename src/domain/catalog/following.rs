@@ -1,6 +1,6 @@
 //! How operations hang on runs that are none of their pipeline: what they wait for, and what follows them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,34 @@ pub struct RunEvent {
     pub of: RunId,
     /// The words of the statuses.
     pub statuses: BTreeSet<String>,
+}
+
+/// Values from the results of earlier runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Join {
+    /// Which runs, in the query language.
+    pub query: String,
+    /// Their order, in the query language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sort: Option<String>,
+    /// Most runs; at most [`crate::domain::spec::links::MAX_JOINED`].
+    pub limit: u64,
+    /// How many to pass over.
+    #[serde(default)]
+    pub offset: u64,
+    /// Which of their values each param is a list of, by the path of the value.
+    pub params: BTreeMap<String, String>,
+}
+
+/// A component that suggests the points of a search.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TunerRun {
+    /// The queue that it goes to.
+    pub queue: QueueName,
+    /// What it runs; its inputs hold templates over the search.
+    pub operation: CompiledOperation,
 }
 
 /// What follows the end of a run.
@@ -40,6 +68,6 @@ pub struct Hook {
 impl CompiledOperation {
     /// Whether other runs, a condition or an event decide what it runs, and whether.
     pub fn is_open(&self) -> bool {
-        self.conditions.is_some() || !self.events.is_empty() || !self.refs.is_empty()
+        self.conditions.is_some() || !self.events.is_empty() || !self.refs.is_empty() || !self.joins.is_empty()
     }
 }

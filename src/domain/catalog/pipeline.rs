@@ -107,8 +107,14 @@ impl CompiledOperation {
     pub fn pipeline(&self) -> Option<Limit> {
         match &self.matrix {
             Some(matrix) => {
-                let limit = matrix.get("concurrency").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
-                Some(limit.map_or(Limit::Unlimited, Limit::At))
+                let written = matrix.get("concurrency").filter(|limit| !limit.is_null());
+                let limit = written.and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+                Some(match (limit, written) {
+                    (Some(limit), _) => Limit::At(limit),
+                    // A template whose value is not known yet: rather too few than too many.
+                    (None, Some(Value::String(_))) => Limit::At(1),
+                    (None, _) => Limit::Unlimited,
+                })
             }
             None => self.dag.as_ref().map(|dag| dag.concurrency),
         }

@@ -90,6 +90,8 @@ pub struct Advance {
     pub pipeline: RunId,
     /// Direct children to make; those that are known already are passed over.
     pub children: Vec<NewChild>,
+    /// Children to stop, and why.
+    pub stops: Vec<(RunId, Cause)>,
     /// How it ends.
     pub end: Option<PipelineEnd>,
 }

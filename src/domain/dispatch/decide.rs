@@ -133,7 +133,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Stops a run, once, wherever it comes from.
-    fn stop(&mut self, run: RunId, cause: &Cause) {
+    pub fn stop(&mut self, run: RunId, cause: &Cause) {
         if self.ended.contains(&run) {
             return;
         }

@@ -25,6 +25,12 @@ pub(super) fn advance(state: &State, now: Timestamp, step: &Advance) -> Decided 
             draft.finish(child.run.id, *status, cause.clone());
         }
     }
+    for (child, cause) in &step.stops {
+        let direct = state.runs.find(*child).filter(|child| state.runs[*child].gate == Some(pipeline.direct));
+        if direct.is_some() {
+            draft.stop(*child, cause);
+        }
+    }
     let mut events = draft.events;
     if let Some(end) = &step.end {
         let open = state.gates.children(pipeline.direct) as usize + draft.made.len() - draft.ended.len();

@@ -39,7 +39,7 @@ impl Facts {
     }
 
     /// A value by its path; `None` when there is none.
-    fn value(&self, path: &str) -> Option<Value> {
+    pub fn value(&self, path: &str) -> Option<Value> {
         let inputs = || Map::from_iter(self.inputs.clone());
         match path.split_once('.') {
             None => match path {

@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::led::{Led, Made};
-use crate::domain::catalog::CompiledOperation;
+use super::led::{Led, Made, child_id};
+use crate::domain::catalog::{CompiledOperation, Join};
 use crate::domain::dispatch::command::{Advance, PipelineEnd};
 use crate::domain::dispatch::event::Event;
 use crate::domain::dispatch::history::RunRow;
 use crate::domain::dispatch::observation::Cause;
 use crate::domain::dispatch::status::Status;
-use crate::domain::ids::{Digest, RunId};
+use crate::domain::ids::{Attempt, Digest, ProjectName, RunId};
 
 /// Children of one step at most, so that a step does not hold up the others.
 const STEP: usize = 256;
@@ -29,6 +29,8 @@ pub trait Records {
     fn run(&self, id: RunId) -> Result<RunRow, Unreadable>;
     /// The statuses that a run has been in, in their order; the last one is that which it has.
     fn statuses(&self, id: RunId) -> Result<Vec<Status>, Unreadable>;
+    /// The runs of a project that a join finds, without the run that asks; the inner error says why it finds none.
+    fn joined(&self, project: &ProjectName, own: RunId, join: &Join) -> Result<Result<Vec<RunRow>, Cause>, Unreadable>;
     /// All direct children of a pipeline, in the order in which they were made.
     fn children(&self, pipeline: RunId, each: &mut dyn FnMut(RunRow)) -> Result<(), Unreadable>;
 }
@@ -145,6 +147,20 @@ impl Conductor {
         }
     }
 
+    /// The runs whose reports are wanted while they run.
+    pub fn to_measure(&self) -> Vec<RunId> {
+        self.led.values().flat_map(Led::to_measure).collect()
+    }
+
+    /// A run has reported something while it runs.
+    pub fn measured(&mut self, run: RunId, attempt: Attempt, reports: &[Map<String, Value>]) {
+        let Some((pipeline, place)) = self.of.get(&run).copied() else { return };
+        if let Some(led) = self.led.get_mut(&pipeline) {
+            led.measured(place, attempt, reports);
+            self.due.insert(pipeline);
+        }
+    }
+
     /// How many children are known, for tests of what a large pipeline costs.
     pub fn known_children(&self) -> usize {
         self.of.len()
@@ -181,14 +197,19 @@ impl Conductor {
             self.due.insert(pipeline);
         }
         self.of.extend(made.open.into_iter().map(|(child, place)| (child, (pipeline, place))));
-        let advance = Advance { pipeline, children: made.children, end: led.end(records)? };
-        let nothing = advance.children.is_empty() && advance.end.is_none();
+        let advance = Advance { pipeline, children: made.children, stops: led.losers(), end: led.end(records)? };
+        let nothing = advance.children.is_empty() && advance.stops.is_empty() && advance.end.is_none();
         Ok((!nothing).then_some(Asked { advance, bodies: made.bodies }))
     }
+}
+
+/// The id of the run of a point of a search.
+pub fn point_id(search: &RunRow, index: u64) -> RunId {
+    child_id(search.id, &format!("{}-{index}", search.name))
 }
 
 /// The step that ends a pipeline which cannot go on.
 fn broken(pipeline: RunId, cause: Cause) -> Advance {
     let end = PipelineEnd { status: Status::Failed, cause, outputs: Default::default(), stop_children: true };
-    Advance { pipeline, children: Vec::new(), end: Some(end) }
+    Advance { pipeline, children: Vec::new(), stops: Vec::new(), end: Some(end) }
 }

@@ -43,7 +43,7 @@ impl Early {
                         self.stop = Some((Status::Stopped, Cause::new("MetricEarlyStopping", message)));
                     }
                 }
-                // Policies look at what a run reports while it runs, which no run does yet.
+                // Policies look at what runs report while they run (`super::curves`).
                 EarlyStopping::Metric { policy: Some(_), .. } => {}
             }
             if self.stop.is_some() {

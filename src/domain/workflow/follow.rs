@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::bind::set;
-use super::render::{Globals, condition, fill};
+use super::helper::About;
+use super::render::Globals;
 use super::start::{Circumstances, of_operation};
 use crate::domain::catalog::{CompiledOperation, Hook};
 use crate::domain::dispatch::command::{Follow, NewChild};
@@ -58,39 +58,23 @@ fn one(row: &RunRow, hook: &Hook, about: &About) -> Option<(CompiledOperation, O
     }
     let failed = |cause: Cause| Some((hook.operation.clone(), Some((Status::Failed, cause))));
     if let Some(text) = &hook.conditions {
-        match condition(&about.operation, text, &about.globals) {
+        match about.condition(text) {
             Ok(true) => {}
             Ok(false) => return None,
             Err(cause) => return failed(cause),
         }
     }
-    let mut bound = hook.operation.clone();
-    for (name, value) in &hook.operation.inputs {
-        match fill(&about.operation, value, name, &about.globals) {
-            Ok(filled) if filled == *value => {}
-            Ok(filled) => {
-                if let Err(cause) = set(&mut bound, name, &filled) {
-                    return failed(cause);
-                }
-            }
-            Err(cause) => return failed(cause),
-        }
-    }
-    bound.late.clear();
+    let mut bound = match about.told(&hook.operation) {
+        Ok(bound) => bound,
+        Err(cause) => return failed(cause),
+    };
     if hook.informed {
-        for (name, value) in &about.operation.inputs {
-            bound.inputs.entry(name.clone()).or_insert_with(|| value.clone());
-        }
+        about.inform(&mut bound);
     }
     Some((bound, None))
 }
 
 /// What templates of hooks know of the run that has ended (Polyaxon's names).
-struct About {
-    operation: CompiledOperation,
-    globals: Globals,
-}
-
 fn about(row: &RunRow, operation: &CompiledOperation) -> About {
     let seconds = |from: Option<Timestamp>, to: Option<Timestamp>| {
         from.zip(to).map(|(from, to)| (to.0 - from.0).max(0) as f64 / 1000.0)
@@ -118,5 +102,5 @@ fn about(row: &RunRow, operation: &CompiledOperation) -> About {
         iteration: operation.point.as_ref().map_or(0, |point| point.iteration),
         ..Globals::default()
     };
-    About { operation: CompiledOperation { inputs, ..CompiledOperation::default() }, globals }
+    About::new(inputs, globals)
 }

@@ -3,24 +3,34 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::bind::{Facts, set, taken, with_refs};
 use super::conductor::{Records, Unreadable};
+use super::curves::Curves;
 use super::dag::{Progress, Step};
 use super::early::Early;
-use super::render::{Globals, condition};
+use super::helper::About;
+use super::joins::with_joins;
+use super::render::{Globals, condition, fill};
 use super::start::{Circumstances, Ended, of_operation};
-use super::sweep::Sweep;
+use super::sweep::{Sweep, Want};
 use crate::domain::catalog::{CompiledOperation, Dag, Node, Point, RefFrom};
 use crate::domain::dispatch::command::{NewChild, PipelineEnd};
 use crate::domain::dispatch::event::Origin;
 use crate::domain::dispatch::history::RunRow;
 use crate::domain::dispatch::observation::Cause;
 use crate::domain::dispatch::status::Status;
-use crate::domain::ids::{Digest, QueueName, RunId};
+use crate::domain::ids::{Attempt, Digest, QueueName, RunId};
 use crate::domain::spec::Limit;
 use crate::domain::spec::matrix::Matrix;
+
+/// The places of a search's questions to its tuner begin here; far beyond those of its runs.
+const TUNERS: u32 = 1 << 31;
+/// What their names have before their number.
+const TUNER: &str = "tuner-";
+/// Runs that a tuner is told of at most, the newest.
+const MOST_TOLD: usize = 1000;
 
 /// Children without a slot that a pipeline has at least, if it has so much work: enough that one that ends is followed
 /// at once, although making the next takes a round through the store.
@@ -36,6 +46,7 @@ pub(super) struct Led {
     limit: Limit,
     work: Work,
     early: Early,
+    curves: Curves,
     /// Unfinished children by place, and whether each has had a slot.
     open: BTreeMap<u32, bool>,
     /// How many of them have not.
@@ -76,22 +87,24 @@ impl Led {
         let operation = records.operation(row.spec)?;
         let limit = operation.pipeline().unwrap_or_default();
         let mut children = Children::default();
-        let (work, early) = match &operation.matrix {
+        let (work, rules) = match &operation.matrix {
             Some(matrix) => {
-                let matrix = Matrix::read(matrix)
+                let matrix = fill(&operation, matrix, "matrix", &Globals::default())
+                    .map_err(|cause| Unreadable::Lost(cause.message))?;
+                let matrix = Matrix::read(&matrix)
                     .map_err(|faults| Unreadable::Lost(faults.into_iter().map(|f| f.message).collect()))?;
                 let sweep = Sweep::new(&matrix, pipeline);
-                children.read(&row, records, |name| name.strip_prefix(&row.name)?.strip_prefix('-')?.parse().ok())?;
+                children.read(&row, records, |name| place_of(name.strip_prefix(&row.name)?.strip_prefix('-')?))?;
                 children.list.sort_by_key(|child| child.place);
                 children.keep_passed_rounds(sweep.needs_points(), records)?;
-                (children.sweep(sweep, records)?, Early::new(matrix.early_stopping))
+                (children.sweep(sweep, records)?, matrix.early_stopping)
             }
             None => {
                 let dag = graph(&operation)?;
                 let places: BTreeMap<&str, u32> = (0..).zip(&dag.nodes).map(|(i, n)| (n.name.as_str(), i)).collect();
                 children.read(&row, records, |name| places.get(name).copied())?;
                 let known: Vec<_> = children.kept().map(|child| (child.place, child.seen())).collect();
-                (Work::Graph(Progress::new(dag, &known)), Early::new(dag.early_stopping.clone()))
+                (Work::Graph(Progress::new(dag, &known)), dag.early_stopping.clone())
             }
         };
         let unfinished = children.list.iter().filter(|child| !child.status.is_final());
@@ -100,8 +113,9 @@ impl Led {
         let former: BTreeMap<u32, Ended> =
             children.list.iter().filter_map(|child| Some((child.place, child.again.clone()?))).collect();
         let again = if operation.matrix.is_some() { former.keys().copied().collect() } else { VecDeque::new() };
-        let mut led = Self { row, operation, limit, work, early, open, ahead, former, again, broken: None };
-        for child in children.kept().filter(|child| child.status.is_final()) {
+        let (curves, early) = (Curves::new(&rules), Early::new(rules));
+        let mut led = Self { row, operation, limit, work, early, curves, open, ahead, former, again, broken: None };
+        for child in children.kept().filter(|child| child.status.is_final() && child.place < TUNERS) {
             led.early.ended(child.status, Some(&child.outputs), led.total());
         }
         Ok(Some(led))
@@ -124,9 +138,33 @@ impl Led {
             if self.open.remove(&place) == Some(false) {
                 self.ahead -= 1;
             }
-            self.early.ended(status, outputs, self.total());
+            self.curves.ended(place, status);
+            if place < TUNERS {
+                self.early.ended(status, outputs, self.total());
+            }
         }
         self.reached(place, status, outputs);
+    }
+
+    /// The children that run and whose reports are wanted while they do.
+    pub fn to_measure(&self) -> impl Iterator<Item = RunId> {
+        let wanted = self.open.iter().filter(|(place, had_slot)| **had_slot && **place < TUNERS);
+        wanted.filter(|_| self.curves.are_watched()).map(|(place, _)| self.id_of(*place))
+    }
+
+    /// A child has reported something while it runs.
+    pub fn measured(&mut self, place: u32, attempt: Attempt, reports: &[Map<String, Value>]) {
+        self.curves.measured(place, attempt, reports);
+    }
+
+    /// The children that do badly beside the others, and are to be stopped.
+    pub fn losers(&mut self) -> Vec<(RunId, Cause)> {
+        let losers = self.curves.losers();
+        losers
+            .into_iter()
+            .filter(|(place, _)| self.open.contains_key(place))
+            .map(|(place, why)| (self.id_of(place), why))
+            .collect()
     }
 
     /// Makes children while there is room for them; the flag says that there is more to make at once.
@@ -157,11 +195,18 @@ impl Led {
                     let of = records.operation(ended.spec)?;
                     (place, self.name_of(place), self.row.queue.clone(), (of.as_ref().clone(), None))
                 }
-                Work::Sweep(sweep) => {
-                    let Some(point) = sweep.next(free) else { return Ok(false) };
-                    let place = u32::try_from(point.index).unwrap_or(u32::MAX);
-                    (place, self.name_of(place), self.row.queue.clone(), with_point(&operation, point))
-                }
+                Work::Sweep(sweep) => match sweep.next(free) {
+                    None => return Ok(false),
+                    Some(Want::Point(point)) => {
+                        let place = u32::try_from(point.index).unwrap_or(TUNERS - 1);
+                        (place, self.name_of(place), self.row.queue.clone(), with_point(&operation, point))
+                    }
+                    Some(Want::Answer(round)) => {
+                        let place = u32::try_from(round).map_or(u32::MAX, |round| TUNERS.saturating_add(round));
+                        let (queue, bound) = self.question(round, records)?;
+                        (place, self.name_of(place), queue, bound)
+                    }
+                },
             };
             let id = child_id(self.row.id, &name);
             let ends_at_once = ended.as_ref().map(|(status, _)| *status);
@@ -218,6 +263,7 @@ impl Led {
     fn reached(&mut self, place: u32, status: Status, outputs: Option<&Map<String, Value>>) {
         match (&mut self.work, self.operation.dag.as_deref()) {
             (Work::Graph(progress), Some(dag)) => progress.reached(dag, place, status),
+            (Work::Sweep(sweep), _) if status.is_final() && place >= TUNERS => sweep.answered(status, outputs),
             (Work::Sweep(sweep), _) if status.is_final() => sweep.ended(place, status, outputs),
             _ => {}
         }
@@ -234,12 +280,55 @@ impl Led {
     fn name_of(&self, place: u32) -> String {
         match (&self.operation.matrix, self.operation.dag.as_deref()) {
             (None, Some(dag)) => dag.nodes[place as usize].name.clone(),
+            _ if place >= TUNERS => format!("{}-{TUNER}{}", self.row.name, place - TUNERS),
             _ => format!("{}-{place}", self.row.name),
         }
     }
 
     fn id_of(&self, place: u32) -> RunId {
         child_id(self.row.id, &self.name_of(place))
+    }
+
+    /// The tuner, told what has become of the search: its newest runs, by place.
+    fn question(&self, round: u64, records: &dyn Records) -> Result<(QueueName, Bound), Unreadable> {
+        let Some(tuner) = &self.operation.tuner else {
+            return Err(Unreadable::Lost("the search has no tuner to ask".to_owned()));
+        };
+        let prefix = format!("{}-", self.row.name);
+        let mut rows: BTreeMap<u32, RunRow> = BTreeMap::new();
+        records.children(self.row.id, &mut |row| {
+            let place = row.name.strip_prefix(&prefix).and_then(place_of).filter(|place| *place < TUNERS);
+            rows.extend(place.map(|place| (place, row)));
+            if rows.len() > MOST_TOLD {
+                rows.pop_first();
+            }
+        })?;
+        let metric = self.operation.matrix.as_ref().and_then(|matrix| matrix.pointer("/metric/name")).cloned();
+        let (mut configs, mut metrics, mut outputs, mut statuses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for row in rows.values() {
+            let of = records.operation(row.spec)?;
+            configs.push(json!(of.point.as_ref().map(|point| &point.params)));
+            let value = metric.as_ref().and_then(Value::as_str).and_then(|name| row.outputs.get(name));
+            metrics.push(value.cloned().unwrap_or_default());
+            outputs.push(Value::Object(row.outputs.clone()));
+            statuses.push(json!(row.status.word()));
+        }
+        let known = [
+            ("iteration", json!(round)),
+            ("matrix", self.operation.matrix.clone().unwrap_or_default()),
+            ("configs", Value::Array(configs)),
+            ("metrics", Value::Array(metrics)),
+            ("outputs", Value::Array(outputs)),
+            ("statuses", Value::Array(statuses)),
+        ];
+        let known = known.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok((
+            tuner.queue.clone(),
+            match About::new(known, self.globals(&self.row.name)).told(&tuner.operation) {
+                Ok(told) => (told, None),
+                Err(cause) => (tuner.operation.clone(), Some((Status::Failed, cause))),
+            },
+        ))
     }
 
     /// The operation with its values, or how it ends without them.
@@ -256,7 +345,11 @@ impl Led {
         if let Some(why) = not_now {
             return Err(why);
         }
-        let bound = match bound {
+        let joined = match bound {
+            Ok(bound) => with_joins(bound, &self.row.project, child_id(self.row.id, &node.name), records)?,
+            Err(cause) => Err(cause),
+        };
+        let bound = match joined {
             Ok(bound) => bound,
             Err(cause) => return Ok((node.operation.clone(), Some((Status::Failed, cause)))),
         };
@@ -385,8 +478,8 @@ impl Children {
             let operation = records.operation(child.spec)?;
             Ok(operation.point.as_ref().map(|point| (point.iteration, point.bracket_iteration)))
         };
-        let newest = self.list.last().map(round).transpose()?;
-        for child in &mut self.list {
+        let newest = self.list.iter().rfind(|child| child.place < TUNERS).map(round).transpose()?;
+        for child in self.list.iter_mut().filter(|child| child.place < TUNERS) {
             if child.again.is_some() && Some(round(child)?) != newest {
                 child.again = None;
             }
@@ -395,17 +488,31 @@ impl Children {
     }
 
     fn sweep(&self, mut sweep: Sweep, records: &dyn Records) -> Result<Work, Unreadable> {
-        for child in &self.list {
+        for child in self.list.iter().filter(|child| child.place < TUNERS) {
             while sweep.taken() < u64::from(child.place) {
                 sweep.gone();
             }
             let point = if sweep.needs_points() { records.operation(child.spec)?.point.clone() } else { None };
             sweep.made(point);
         }
-        for child in self.kept().filter(|child| child.status.is_final()) {
+        for child in self.list.iter().filter(|child| child.place >= TUNERS) {
+            sweep.asked();
+            if child.status.is_final() && child.again.is_none() {
+                sweep.answered(child.status, Some(&child.outputs));
+            }
+        }
+        for child in self.kept().filter(|child| child.status.is_final() && child.place < TUNERS) {
             sweep.ended(child.place, child.status, Some(&child.outputs));
         }
         Ok(Work::Sweep(Box::new(sweep)))
+    }
+}
+
+/// The place of a run of a search, by its name behind that of the search.
+fn place_of(name: &str) -> Option<u32> {
+    match name.strip_prefix(TUNER) {
+        Some(round) => round.parse::<u32>().ok()?.checked_add(TUNERS),
+        None => name.parse().ok(),
     }
 }
 
@@ -416,7 +523,7 @@ pub(super) fn child_id(pipeline: RunId, name: &str) -> RunId {
 
 /// The operation of which a matrix makes runs, with the params of one point.
 fn with_point(matrix: &CompiledOperation, point: Point) -> Bound {
-    let mut operation = CompiledOperation { matrix: None, needs_approval: false, ..matrix.clone() };
+    let mut operation = CompiledOperation { matrix: None, tuner: None, needs_approval: false, ..matrix.clone() };
     let mut ended = None;
     for (name, value) in &point.params {
         if let Err(cause) = set(&mut operation, name, value) {

@@ -2,10 +2,13 @@
 
 mod bind;
 pub mod conductor;
+mod curves;
 pub mod dag;
 mod early;
 pub mod firing;
 pub mod follow;
+mod helper;
+mod joins;
 mod led;
 pub mod matrix;
 pub mod prepare;

@@ -3,6 +3,7 @@
 
 use super::bind::{Facts, with_refs};
 use super::conductor::{Records, Unreadable};
+use super::joins::with_joins;
 use super::render::{Globals, condition};
 use crate::domain::catalog::{CompiledOperation, RefFrom};
 use crate::domain::dispatch::command::Prepare;
@@ -104,7 +105,11 @@ fn bound(
     if let Some(why) = not_now {
         return Err(why);
     }
-    let mut bound = match bound {
+    let joined = match bound {
+        Ok(bound) => with_joins(bound, &row.project, row.id, records)?,
+        Err(cause) => Err(cause),
+    };
+    let mut bound = match joined {
         Ok(bound) => bound,
         Err(cause) => return Ok(Err(failed(cause))),
     };

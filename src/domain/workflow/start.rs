@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::render::{Globals, fill};
 use crate::domain::catalog::{CompiledOperation, ResolvedWorkflow, SupersedePolicy};
 use crate::domain::dispatch::event::{NewRun, Origin, Resumed};
 use crate::domain::dispatch::history::RunRow;
@@ -50,6 +51,8 @@ pub fn of_workflow(workflow: &ResolvedWorkflow, circumstances: Circumstances) ->
 
 /// What starting an operation asks for.
 pub fn of_operation(operation: &CompiledOperation, circumstances: Circumstances) -> Start {
+    let filled = with_filled_matrix(operation);
+    let operation = filled.as_ref().unwrap_or(operation);
     let body = serde_json::to_vec(operation).expect("a compiled operation is plain data with text keys");
     let digest = Digest::of(&body);
     let (kind, pipeline) = (operation.kind().to_owned(), operation.pipeline());
@@ -81,6 +84,13 @@ pub fn of_operation(operation: &CompiledOperation, circumstances: Circumstances)
         followed: !operation.hooks.is_empty(),
     };
     Start { run, body: (digest, body) }
+}
+
+/// The operation with the templates of its matrix filled in, when it has some whose values are known.
+fn with_filled_matrix(operation: &CompiledOperation) -> Option<CompiledOperation> {
+    let written = operation.matrix.as_ref()?;
+    let filled = fill(operation, written, "matrix", &Globals::default()).ok().filter(|filled| filled != written)?;
+    Some(CompiledOperation { matrix: Some(filled), ..operation.clone() })
 }
 
 /// The inputs that queries may ask for.

@@ -52,9 +52,9 @@ pub fn outdone(policy: &Policy, optimization: Optimization, curves: &[Curve]) ->
                 let middle = averages.len() / 2;
                 let even = averages.len().is_multiple_of(2);
                 let median = if even { (averages[middle - 1] + averages[middle]) / 2.0 } else { averages[middle] };
-                mine < median
+                is_below(mine, median)
             }
-            Against::Average => mine < averages.iter().sum::<f64>() / averages.len() as f64,
+            Against::Average => is_below(mine, averages.iter().sum::<f64>() / averages.len() as f64),
             Against::Diff { percent } => top - mine > top.abs() * percent / 100.0,
             Against::Truncation { percent, .. } => {
                 // The worst so many of all, this one among them; of equals none.
@@ -71,6 +71,11 @@ pub fn outdone(policy: &Policy, optimization: Optimization, curves: &[Curve]) ->
     stopped
 }
 
+/// Whether one number is below another by more than what is lost when an average is taken.
+fn is_below(mine: f64, other: f64) -> bool {
+    mine < other - other.abs() * 1e-9
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -79,6 +84,18 @@ mod tests {
 
     fn curve(run: u64, values: &[f64]) -> Curve {
         Curve { run, running: true, succeeded: false, values: values.to_vec() }
+    }
+
+    #[test]
+    fn equals_are_not_outdone_by_what_an_average_loses() {
+        let tenths = vec![0.1; 10];
+        let curves: Vec<Curve> = (0..3).map(|run| curve(run, &tenths)).collect();
+        for kind in ["median", "average"] {
+            let policy = Policy::read(&json!({"kind": kind, "evaluationInterval": 1})).unwrap();
+            for optimization in [Optimization::Minimize, Optimization::Maximize] {
+                assert_eq!(outdone(&policy, optimization, &curves), [0; 0], "{kind}");
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value, json};
 
+use super::helper::suggestions;
 use super::matrix::{Failure, Next, Outcome, Past, Suggestion, Trial, Tuner, metric};
 use crate::domain::catalog::Point;
 use crate::domain::dispatch::observation::Cause;
@@ -13,6 +14,15 @@ use crate::domain::spec::matrix::{Matrix, Metric};
 
 /// The name of the output in which a search reports its best run.
 const BEST: &str = "best";
+
+/// What a search wants next.
+#[derive(Debug)]
+pub(super) enum Want {
+    /// A run with these params.
+    Point(Point),
+    /// The answer of its tuner to this question, counted from 0.
+    Answer(u64),
+}
 
 /// How far a matrix has come.
 #[derive(Debug, Clone)]
@@ -25,6 +35,11 @@ pub(super) struct Sweep {
     trials: Vec<Trial>,
     /// Suggestions that have not become runs.
     next: VecDeque<Suggestion>,
+    /// What the user's tuner has answered, and whether it is being asked.
+    answers: Vec<Vec<Map<String, Value>>>,
+    asking: bool,
+    /// Why its answer is of no use.
+    unanswered: Option<String>,
     /// Whether asking again is of no use before a run has ended.
     waits: bool,
     complete: bool,
@@ -47,6 +62,9 @@ impl Sweep {
             taken: 0,
             trials: Vec::new(),
             next: VecDeque::new(),
+            answers: Vec::new(),
+            asking: false,
+            unanswered: None,
             waits: false,
             complete: false,
             failure: None,
@@ -107,31 +125,55 @@ impl Sweep {
         }
     }
 
-    /// The next point, if there is one now; so many more may be made.
-    pub fn next(&mut self, free: u32) -> Option<Point> {
-        if free == 0 {
+    /// The tuner is being asked.
+    pub fn asked(&mut self) {
+        self.asking = true;
+    }
+
+    /// The tuner has ended.
+    pub fn answered(&mut self, status: Status, outputs: Option<&Map<String, Value>>) {
+        (self.asking, self.waits) = (false, false);
+        match (status, suggestions(outputs)) {
+            (Status::Succeeded, Ok(answer)) => self.answers.push(answer),
+            (Status::Succeeded, Err(why)) => self.unanswered = Some(why),
+            (status, _) => self.unanswered = Some(format!("the tuner has {status}")),
+        }
+    }
+
+    /// What it wants next, if anything now; so many more runs may be made.
+    pub fn next(&mut self, free: u32) -> Option<Want> {
+        if free == 0 || self.asking || self.unanswered.is_some() {
             return None;
         }
         if self.next.is_empty() && !self.waits && !self.complete && self.failure.is_none() {
-            let past = Past { taken: self.taken, trials: &self.trials, answers: &[] };
+            let past = Past { taken: self.taken, trials: &self.trials, answers: &self.answers };
             match self.tuner.next(&past, u64::from(free)) {
                 Next::Suggest(suggestions) => self.next.extend(suggestions),
                 Next::Wait => self.waits = true,
                 Next::Done => self.complete = true,
                 Next::Fail(failure) => self.failure = Some(failure),
-                Next::Ask(_) => self.failure = Some(Failure::EmptyIteration),
+                Next::Ask(round) => {
+                    self.asked();
+                    return Some(Want::Answer(round));
+                }
             }
         }
         let Suggestion { index, iteration, bracket_iteration, params, resumes } = self.next.pop_front()?;
         let point = Point { index, iteration, bracket_iteration, params, resumes };
         self.made(self.needs_points().then(|| point.clone()));
-        Some(point)
+        Some(Want::Point(point))
     }
 
     /// How it ends, once all its runs have and no more come.
     pub fn end(&self) -> Option<(Status, Cause)> {
         if self.ended < self.taken {
             return None;
+        }
+        if self.asking {
+            return None;
+        }
+        if let Some(why) = &self.unanswered {
+            return Some((Status::Failed, Cause::new("NoSuggestions", why.clone())));
         }
         if let Some(failure) = self.failure {
             let message = match failure {

@@ -56,9 +56,14 @@ impl Layout {
         Ok((root, path.into()))
     }
 
+    /// The working directory of an attempt, by the directory of its agent.
+    pub fn run_in(dir: &Path, attempt: AttemptName) -> PathBuf {
+        dir.join(format!("runs/{attempt}"))
+    }
+
     /// The working directory of an attempt.
     pub fn run(&self, attempt: AttemptName) -> PathBuf {
-        self.root.join(format!("runs/{attempt}"))
+        Self::run_in(&self.root, attempt)
     }
 
     /// Where what is prepared for an attempt of an agent in a directory is put: templates know it before the agent does.
@@ -76,6 +81,11 @@ impl Layout {
         self.root.join(format!("outputs/{attempt}.json"))
     }
 
+    /// Where an attempt may write metrics while it runs, by the directory of its agent.
+    pub fn metrics_in(dir: &Path, attempt: AttemptName) -> PathBuf {
+        dir.join(format!("outputs/{attempt}.metrics.jsonl"))
+    }
+
     /// Removes what an attempt has left; what is not there is no trouble.
     pub fn remove(&self, attempt: AttemptName) -> io::Result<()> {
         let gone = |result: io::Result<()>| match result {
@@ -84,6 +94,7 @@ impl Layout {
         };
         gone(fs::remove_file(self.log(attempt)))?;
         gone(fs::remove_file(self.outputs(attempt)))?;
+        gone(fs::remove_file(Self::metrics_in(&self.root, attempt)))?;
         gone(fs::remove_dir_all(self.run(attempt)))
     }
 }

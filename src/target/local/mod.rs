@@ -104,6 +104,11 @@ impl LocalTarget {
         Layout::context(dir, attempt)
     }
 
+    /// The working directory of an attempt, by the directory of the agent.
+    pub fn worked_in(dir: &Path, attempt: AttemptName) -> PathBuf {
+        Layout::run_in(dir, attempt)
+    }
+
     /// Removes log, outputs and working directory of an attempt that has ended. What is not there is no error.
     pub fn remove_files(&self, attempt: AttemptName) -> io::Result<()> {
         self.layout.remove(attempt)
@@ -118,6 +123,10 @@ impl Target for LocalTarget {
 
     fn log_file(&self, attempt: AttemptName) -> Option<PathBuf> {
         Some(self.layout.log(attempt))
+    }
+
+    fn metrics_file(&self, attempt: AttemptName) -> Option<PathBuf> {
+        Some(Layout::metrics_in(self.layout.root(), attempt))
     }
 
     fn lost(&self, attempt: AttemptName) -> Seen {

@@ -85,6 +85,7 @@ pub fn start(layout: &Layout, base: &[(OsString, OsString)], attempt: AttemptNam
         .envs(base.iter().map(|(name, value)| (name, value)))
         .envs(task.env.iter().map(|(name, value)| (name, value)))
         .env("TIDEGATE_OUTPUTS", layout.outputs(attempt))
+        .env("TIDEGATE_METRICS", Layout::metrics_in(layout.root(), attempt))
         .current_dir(&dir)
         .stdin(Stdio::null())
         .stdout(log)

@@ -168,7 +168,8 @@ impl<'d> Resolving<'_, 'd> {
         };
         hand_down(&mut merged.whole, &above.whole, above_run);
         sections::check(&merged.operation, &merged.at, &mut self.problems);
-        let bound = bind(&merged.operation, &merged.at, merged.component, &Scope::Among(siblings), &mut self.problems);
+        let mut bound =
+            bind(&merged.operation, &merged.at, merged.component, &Scope::Among(siblings), &mut self.problems);
         sections::check_params(&merged.operation, merged.component, &merged.at, &mut self.problems);
         let run = self.patched_run(&mut merged);
         let queue = match merged.whole.get("queue").and_then(Value::as_str) {
@@ -189,8 +190,10 @@ impl<'d> Resolving<'_, 'd> {
         let skip = whole.get("skipOnUpstreamSkip").and_then(flag) == Some(true);
         let conditions = whole.get("conditions").and_then(Value::as_str).map(str::to_owned);
         let component = merged.component;
-        let hooks = self.hooks(&merged, &queue);
-        let operation = CompiledOperation { hooks, ..super::compiled(&merged.whole, bound, run, request, dag) };
+        let (hooks, joins) = (self.hooks(&merged, &queue), self.joins(&merged, &mut bound));
+        let tuner = self.tuner(&merged, &queue).map(Box::new);
+        let operation =
+            CompiledOperation { hooks, joins, tuner, ..super::compiled(&merged.whole, bound, run, request, dag) };
         (self.problems.errors() == before).then_some(Found {
             node: Node { name, after, trigger, skip_on_upstream_skip: skip, conditions, events, queue, operation },
             at,

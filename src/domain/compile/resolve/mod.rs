@@ -24,7 +24,7 @@ use crate::domain::compile::policy::{Policy, Written};
 use crate::domain::compile::schema::Shape;
 use crate::domain::compile::sections::{self, check_triggers};
 use crate::domain::compile::text::shown;
-use crate::domain::compile::value::flag;
+use crate::domain::compile::value::{flag, has_template};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::domain::files::TreePath;
 use crate::domain::honour::{SECTIONS, refusal};
@@ -41,7 +41,7 @@ pub(in crate::domain::compile) use merged::{merged_over, patch_with};
 const MEANINGLESS: [&str; 10] =
     ["name", "description", "tags", "schedule", "inputs", "outputs", "run", "queue", "version", "kind"];
 /// Sections that are understood but cannot be run by this version.
-const LATER: [&str; 2] = ["joins", "build"];
+const LATER: [&str; 1] = ["build"];
 
 /// What workflows are resolved against.
 pub(in crate::domain::compile) struct Context<'d> {
@@ -139,7 +139,7 @@ impl<'d> Resolving<'_, 'd> {
         let before = self.problems.errors();
         self.reference_rule(&merged);
         sections::check(&merged.operation, &merged.at, &mut self.problems);
-        let bound = bind(&merged.operation, &merged.at, merged.component, &Scope::Alone, &mut self.problems);
+        let mut bound = bind(&merged.operation, &merged.at, merged.component, &Scope::Alone, &mut self.problems);
         sections::check_params(&merged.operation, merged.component, &merged.at, &mut self.problems);
         let run = self.patched_run(&mut merged);
         let queue = self.queue(draft, &merged);
@@ -155,6 +155,7 @@ impl<'d> Resolving<'_, 'd> {
         let is_graph = graph::kind_of_run(&run) == "dag";
         let dag = if is_graph { Some(self.graph(&merged, &run, &queue)?) } else { None };
         let (hooks, events) = (self.hooks(&merged, &queue), self.run_events(&merged));
+        let (joins, tuner) = (self.joins(&merged, &mut bound), self.tuner(&merged, &queue).map(Box::new));
         let unrunnable = unrunnable.or(self.later.take());
         let whole = &merged.whole;
         let meaning = whole.iter().filter(|(key, value)| !MEANINGLESS.contains(&key.as_str()) && !value.is_null());
@@ -168,12 +169,15 @@ impl<'d> Resolving<'_, 'd> {
             .mapping(meaning);
         let conditions = whole.get("conditions").and_then(Value::as_str).map(str::to_owned);
         let compiled = compiled(whole, bound, run, request, dag);
-        let operation = CompiledOperation { hooks, events, conditions, ..compiled };
+        let operation = CompiledOperation { hooks, events, joins, tuner, conditions, ..compiled };
         if is_graph {
             spec_digest = spec_digest.value(&graph::meaning(&operation));
         }
         if !operation.hooks.is_empty() {
             spec_digest = spec_digest.value(&json!(operation.hooks));
+        }
+        if let Some(tuner) = &operation.tuner {
+            spec_digest = spec_digest.value(&json!(tuner));
         }
         let trigger_digest = Canonical::default().value(&json!([push, schedules])).digest();
         let supersede = workflow.as_ref().and_then(|workflow| workflow.supersede.as_ref()).map(|supersede| {
@@ -244,7 +248,7 @@ impl<'d> Resolving<'_, 'd> {
                 source.key_place(&checks::field(section)),
             ));
         } else if let Some(why) = merged.whole.get("matrix").filter(|matrix| !matrix.is_null()).and_then(search_later) {
-            reason = Some((why.to_owned(), merged.at.key_place("/matrix")));
+            reason = Some((why, merged.at.key_place("/matrix")));
         }
         let (reason, place) = reason?;
         let problem = Diagnostic::warning(codes::NOT_YET, place, reason.clone());
@@ -308,15 +312,15 @@ impl<'d> Resolving<'_, 'd> {
     }
 }
 
-/// Why a matrix cannot run here, if it cannot.
-fn search_later(matrix: &Value) -> Option<&'static str> {
-    match Matrix::read(matrix).ok().map(|matrix| matrix.search) {
-        None => Some("templates in `matrix` are recognised but cannot run yet"),
-        Some(Search::Iterative(_)) => Some("a matrix with a tuner of its own is recognised but cannot run yet"),
-        Some(_) if matrix.get("tuner").is_some_and(|tuner| !tuner.is_null()) => {
-            Some("a matrix with a tuner of its own is recognised but cannot run yet")
+/// Why a matrix cannot run here, if it cannot. What is a template is read when it starts.
+fn search_later(matrix: &Value) -> Option<String> {
+    match Matrix::read(matrix) {
+        Ok(Matrix { search: Search::Iterative(of), .. }) if of.tuner.is_none() => {
+            Some("an iterative search is suggested by its `tuner`, and this has none".to_owned())
         }
-        Some(_) => None,
+        Ok(_) => None,
+        Err(_) if has_template(matrix) => None,
+        Err(faults) => faults.first().map(|fault| format!("`matrix`: {}", fault.message)),
     }
 }
 
@@ -352,6 +356,8 @@ fn compiled(
         matrix: whole.get("matrix").filter(|matrix| !matrix.is_null()).cloned(),
         conditions: None,
         events: Vec::new(),
+        joins: Vec::new(),
+        tuner: None,
         hooks: Vec::new(),
         point: None,
     }

@@ -1,10 +1,13 @@
-//! How an operation hangs on runs beyond its graph: events of others that it waits for, and hooks that follow it.
+//! How an operation hangs on runs beyond its graph: events of others that it waits for, joins over their results, hooks
+//! that follow it, and the tuner of its matrix.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
 
 use super::Resolving;
 use super::merged::Merged;
-use crate::domain::catalog::{CompiledOperation, Hook, RunEvent};
+use crate::domain::catalog::{CompiledOperation, Hook, Join, RunEvent, TunerRun};
 use crate::domain::compile::codes;
 use crate::domain::compile::inputs::{Bound, Scope, bind, declared, text_of};
 use crate::domain::compile::load::Source;
@@ -13,9 +16,14 @@ use crate::domain::compile::text::shown;
 use crate::domain::compile::value::{flag, has_template};
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::ids::{QueueName, RunId};
+use crate::domain::query::{Query, parse_sort};
+use crate::domain::spec::JoinSpec;
+use crate::domain::time::Timestamp;
 
 /// Hooks of one operation at most: each is a run for every end.
 const MAX_HOOKS: usize = 32;
+/// What a tuner is told, when it declares inputs of these names.
+const TOLD: [&str; 6] = ["iteration", "matrix", "configs", "metrics", "outputs", "statuses"];
 
 impl<'d> Resolving<'_, 'd> {
     /// The events that an operation outside of a graph waits for.
@@ -66,18 +74,58 @@ impl<'d> Resolving<'_, 'd> {
 
     fn hook(&mut self, at: Source<'d>, above: &QueueName) -> Option<Hook> {
         let map = at.map()?;
+        if map.get("connection").is_some_and(|connection| !connection.is_null()) {
+            self.not_yet(&at, "`connection` of a hook is recognised but cannot run yet".to_owned());
+        }
+        let (name, queue, operation) = self.helper(&at, above, &[])?;
+        Some(Hook {
+            name,
+            trigger: text_in(map, "trigger"),
+            conditions: text_in(map, "conditions"),
+            informed: map.get("disableDefaults").and_then(flag) != Some(true),
+            queue,
+            operation,
+        })
+    }
+
+    /// The tuner of a matrix, if it has one of its own.
+    pub(super) fn tuner(&mut self, merged: &Merged<'d>, above: &QueueName) -> Option<TunerRun> {
+        merged.whole.get("matrix")?.get("tuner").filter(|tuner| tuner.is_object())?;
+        let own = |source: &Source<'d>| source.at("/matrix/tuner").map().is_some();
+        let Some(from) = [&merged.at, &merged.component_at].into_iter().find(|source| own(source)) else {
+            self.not_yet(&merged.at, "a `tuner` that a preset brings is recognised but cannot run yet".to_owned());
+            return None;
+        };
+        let (_, queue, operation) = self.helper(&from.at("/matrix/tuner"), above, &TOLD)?;
+        Some(TunerRun { queue, operation })
+    }
+
+    /// An operation that is started on behalf of another one: `hubRef` with params. Inputs that it declares by one of
+    /// these names are given to it unless a param is.
+    fn helper(
+        &mut self,
+        at: &Source<'d>,
+        above: &QueueName,
+        given: &[&str],
+    ) -> Option<(String, QueueName, CompiledOperation)> {
+        let map = at.map()?;
         let path = at.place("").file.to_string();
         let mut merged = self.operation(at.clone(), &path, false)?;
-        let name = text_of(&Value::Object(map.clone()), "hubRef").unwrap_or("hook").replace([':', '/'], "-");
+        let name = map.get("hubRef").and_then(Value::as_str).unwrap_or("helper").replace([':', '/'], "-");
         if ["hooks", "matrix", "joins"].iter().any(|key| merged.component.get(*key).is_some_and(|v| !v.is_null())) {
-            self.not_yet(&at, format!("hook `{name}`: a hook is one run, and has no hooks of its own"));
+            self.not_yet(at, format!("`{name}` is started for another run, and has no hooks or runs of its own"));
         }
-        // These say when it follows, and nothing about what it runs.
+        // These say when it is started, and nothing about what it runs.
         ["trigger", "conditions", "disableDefaults", "hooks"]
             .iter()
             .for_each(|key| _ = merged.whole.shift_remove(*key));
-        if map.get("connection").is_some_and(|connection| !connection.is_null()) {
-            self.not_yet(&at, format!("hook `{name}`: `connection` is recognised but cannot run yet"));
+        for name in given {
+            if declared(merged.component, "inputs").any(|io| text_of(io, "name") == Some(*name)) {
+                let params = merged.operation.to_mut().entry("params").or_insert_with(|| json!({}));
+                if let Some(params) = params.as_object_mut() {
+                    params.entry(*name).or_insert_with(|| json!({ "value": format!("{{{{ {name} }}}}") }));
+                }
+            }
         }
         let before = self.problems.errors();
         let mut bound = bind(&merged.operation, &merged.at, merged.component, &Scope::Alone, &mut self.problems);
@@ -89,22 +137,48 @@ impl<'d> Resolving<'_, 'd> {
             None => above.clone(),
         };
         if super::graph::kind_of_run(&run) == "dag" {
-            self.not_yet(&at, format!("hook `{name}`: a graph cannot follow a run"));
+            self.not_yet(at, format!("`{name}` is started for another run, and cannot be a graph"));
         } else if let Some(why) = self.unrunnable(&merged, &run, Some(&queue)) {
-            self.later.get_or_insert(format!("hook `{name}`: {why}"));
+            self.later.get_or_insert(format!("`{name}`: {why}"));
         }
         let request = self.request(&merged, &run)?;
         self.fits(&queue, &request, &merged);
         self.honours(&queue, &merged, &run);
-        let operation: CompiledOperation = super::compiled(&merged.whole, bound, run, request, None);
-        (self.problems.errors() == before).then(|| Hook {
-            name,
-            trigger: text_in(map, "trigger"),
-            conditions: text_in(map, "conditions"),
-            informed: map.get("disableDefaults").and_then(flag) != Some(true),
-            queue,
-            operation,
-        })
+        let operation = super::compiled(&merged.whole, bound, run, request, None);
+        (self.problems.errors() == before).then_some((name, queue, operation))
+    }
+
+    /// The joins of an operation; their queries are read here, so that a mistake is told before anything runs.
+    pub(super) fn joins(&mut self, merged: &Merged<'d>, bound: &mut Bound) -> Vec<Join> {
+        let list = merged.whole.get("joins").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut joins = Vec::new();
+        for (i, written) in list.iter().enumerate() {
+            let at = merged.at.at(&format!("/joins/{i}"));
+            // What is wrong with its shape has been told.
+            let Ok(read) = JoinSpec::read(written) else { continue };
+            for (field, problem) in [
+                ("query", Query::parse(&read.query, Timestamp::default()).err()),
+                ("sort", read.sort.as_deref().and_then(|sort| parse_sort(sort).err())),
+            ] {
+                if let Some(problem) = problem {
+                    let message = shown(&problem.message);
+                    self.error(codes::BAD_LINK, at.place(&format!("/{field}")), message, problem.help);
+                }
+            }
+            let mut params = BTreeMap::new();
+            for (name, param) in &read.params {
+                let path = param.value.as_str().filter(|path| !path.starts_with("artifacts"));
+                if path.is_none() || param.connection.is_some() || param.to_init {
+                    let why = format!("`{}`: a join of artifacts is recognised but cannot run yet", shown(name));
+                    self.not_yet(&at, why);
+                }
+                bound.to_env.extend(param.to_env.clone().map(|variable| (variable, name.clone())));
+                params.extend(path.map(|path| (name.clone(), path.to_owned())));
+            }
+            let JoinSpec { query, sort, limit, offset, .. } = read;
+            joins.push(Join { query, sort, limit, offset, params });
+        }
+        joins
     }
 }
 
@@ -118,17 +192,9 @@ pub(super) fn statuses(event: &Value) -> std::collections::BTreeSet<String> {
 fn keep_declarations(bound: &mut Bound, component: &Map<String, Value>) {
     for (name, value) in &bound.inputs {
         let io = declared(component, "inputs").find(|io| text_of(io, "name") == Some(name));
-        if let Some(io) = io.filter(|_| has_template_within(value)) {
+        if let Some(io) = io.filter(|_| has_template(value)) {
             bound.late.insert(name.clone(), io.clone());
         }
-    }
-}
-
-fn has_template_within(value: &Value) -> bool {
-    match value {
-        Value::Array(list) => list.iter().any(has_template_within),
-        Value::Object(map) => map.values().any(has_template_within),
-        other => has_template(other),
     }
 }
 
