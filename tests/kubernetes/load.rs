@@ -144,7 +144,9 @@ fn many_runs_over_two_clusters_keep_to_every_limit() {
         .map(|agent| server.0.agent_requests(&tidegate::domain::ids::AgentName::parse(agent).unwrap()).unwrap())
         .iter()
         .sum();
-    println!("requests to the API servers: {:.2} for each run", requests as f64 / runs as f64);
+    let each = requests as f64 / runs as f64;
+    println!("requests to the API servers: {each:.2} for each run");
+    assert!(each <= 4.0, "{each} requests for each run");
 }
 
 #[test]

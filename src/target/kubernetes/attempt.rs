@@ -1,6 +1,6 @@
 //! What is known of one attempt: its objects as last seen, what was asked for, what was said about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::domain::dispatch::observation::{Cause, Seen};
@@ -41,6 +41,8 @@ pub struct Attempt {
     pub gone: bool,
     /// Its pods, by their uid; those that are gone stay as they were last seen.
     pub pods: BTreeMap<String, Pod>,
+    /// Those of its pods that are not in the cluster any more.
+    pub absent: BTreeSet<String>,
     /// A request to make its objects is under way.
     pub creating: bool,
     /// It was told to stop.
@@ -77,6 +79,7 @@ impl Attempt {
             watched: false,
             gone: false,
             pods: BTreeMap::new(),
+            absent: BTreeSet::new(),
             creating: false,
             stopping: false,
             removing: false,
@@ -102,6 +105,11 @@ impl Attempt {
     /// Whether something of it may still run.
     pub fn has_live_pods(&self) -> bool {
         self.pods.values().any(|pod| !pod.is_over())
+    }
+
+    /// Whether the cluster has shown that nothing of it is left there.
+    pub fn has_left(&self) -> bool {
+        (self.root.is_none() || self.gone) && self.pods.keys().all(|uid| self.absent.contains(uid))
     }
 
     /// Whether it has objects in the cluster.

@@ -67,8 +67,7 @@ impl Session<'_> {
             }
             (Request::Remove(..) | Request::Expire(..), Answer::Absent) => {
                 attempt.gone = true;
-                if attempt.forgotten.is_some() && !attempt.has_live_pods() {
-                    self.drop_attempt(name);
+                if self.drop_if_left(name) {
                     return;
                 }
                 self.end_orphans(name);

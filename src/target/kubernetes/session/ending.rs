@@ -64,7 +64,7 @@ impl Session<'_> {
             return;
         }
         if !attempt.is_there() {
-            self.drop_attempt(name);
+            self.drop_if_left(name);
             return;
         }
         attempt.removing = true;

@@ -36,7 +36,9 @@ impl Session<'_> {
             }
             Sight::RootGone(name, uid) => self.root_gone(name, &uid),
             Sight::Pod(name, uid, pod) => {
-                self.attempt(name, RootKind::Job).pods.insert(uid, *pod);
+                let attempt = self.attempt(name, RootKind::Job);
+                attempt.absent.remove(&uid);
+                attempt.pods.insert(uid, *pod);
                 self.look_at(name);
             }
             Sight::PodGone(name, uid) => self.pod_gone(name, &uid),
@@ -93,8 +95,7 @@ impl Session<'_> {
             return;
         }
         attempt.gone = true;
-        if attempt.forgotten.is_some() && !attempt.has_live_pods() {
-            self.drop_attempt(name);
+        if self.drop_if_left(name) {
             return;
         }
         self.end_orphans(name);
@@ -112,20 +113,24 @@ impl Session<'_> {
         self.over.remove(uid).map(|over| over.send(true));
         let Some(attempt) = self.attempts.get_mut(&name) else { return };
         let Some(pod) = attempt.pods.get_mut(uid) else { return };
+        attempt.absent.insert(uid.to_owned());
         if !pod.is_over() {
             pod.deleting = true;
             pod.status.phase = "Failed".to_owned();
         }
-        if attempt.forgotten.is_some() && attempt.gone && !attempt.has_live_pods() {
-            self.drop_attempt(name);
+        if self.drop_if_left(name) {
             return;
         }
         self.look_at(name);
     }
 
-    pub(super) fn drop_attempt(&mut self, name: AttemptName) {
-        if let Some(attempt) = self.attempts.remove(&name) {
+    /// Forgets an attempt that may be forgotten, once nothing of it is left: what is still shown of its pods afterwards
+    /// would be taken for news.
+    pub(super) fn drop_if_left(&mut self, name: AttemptName) -> bool {
+        let done = self.attempts.get(&name).is_some_and(|known| known.forgotten.is_some() && known.has_left());
+        if done && let Some(attempt) = self.attempts.remove(&name) {
             attempt.pods.keys().for_each(|uid| drop(self.over.remove(uid)));
         }
+        done
     }
 }
