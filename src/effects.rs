@@ -3,11 +3,14 @@
 //! What is owed is read off the state, so that starting, retrying and recovering are one way: a saved batch releases its
 //! own effects, and an agent that can be reached (again) is given everything that is owed to it.
 
+mod gone;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use self::gone::Gone;
 use crate::domain::catalog::{AgentPolicy, CompiledOperation};
 use crate::domain::dispatch::command::Command;
 use crate::domain::dispatch::event::{Event, Origin};
@@ -88,9 +91,10 @@ impl Unstarted {
     pub fn start(self, engine: Engine, data_dir: PathBuf, program: PathBuf) -> std::thread::JoinHandle<()> {
         let Self { effects, receive } = self;
         let epoch = engine.epoch();
-        let (bodies, flying, opened, moving) = Default::default();
+        let (bodies, flying, opened, moving, gone) = Default::default();
         let holder = Holder { place: place_of(&data_dir), process: uuid::Uuid::new_v4().simple().to_string() };
-        let courier = Courier { engine, data_dir, program, epoch, holder, effects, bodies, flying, opened, moving };
+        let courier =
+            Courier { engine, data_dir, program, epoch, holder, effects, bodies, flying, opened, moving, gone };
         std::thread::spawn(move || courier.run(&receive))
     }
 }
@@ -203,6 +207,8 @@ struct Courier {
     opened: BTreeMap<AgentName, TargetSpec>,
     /// Agents that are to point elsewhere once nothing of theirs runs where they point now.
     moving: BTreeMap<AgentName, TargetSpec>,
+    /// Agents that went while their cluster could not be reached.
+    gone: Gone,
 }
 
 /// Effects to deliver, by agent.
@@ -210,6 +216,7 @@ type Outgoing = BTreeMap<AgentName, Vec<Effect>>;
 
 impl Courier {
     fn run(mut self, receive: &Receiver<Message>) {
+        self.recall_gone();
         while let Ok(first) = receive.recv() {
             let mut outgoing = Outgoing::new();
             for message in std::iter::once(first).chain(receive.try_iter()) {
@@ -256,8 +263,8 @@ impl Courier {
                 }
             }
             Event::AgentGone { agent } => {
+                self.let_go(agent);
                 self.effects.set_trouble(agent.clone(), None);
-                self.close(agent);
                 self.moving.remove(agent);
             }
             _ => {}
@@ -287,8 +294,13 @@ impl Courier {
                 self.engine.set_agent_up(agent.clone(), false);
                 self.effects.set_trouble(agent, Some(why));
             }
-            Report::Known(agent, known) => self.find_lost(&agent, &known.into_iter().collect()),
+            Report::Known(agent, known) => {
+                let known = known.into_iter().collect();
+                self.find_lost(&agent, &known);
+                self.gone_holds(&agent, &known);
+            }
             Report::Seen(agent, observations) => {
+                self.gone_saw(&agent, &observations);
                 // The end of an attempt that is over already was reported again: it is saved, so it may be forgotten.
                 // What is not over is an orphan: nobody else would ever end it.
                 let ended =
@@ -486,7 +498,10 @@ impl Courier {
                     self.moving.insert(name, policy.target);
                 }
                 Some(_) => self.open_elsewhere(name, policy.target),
-                None => self.open(name, policy.target),
+                None => {
+                    self.is_back(&name);
+                    self.open(name, policy.target);
+                }
             }
         }
     }

@@ -164,7 +164,7 @@ pub(super) async fn explain(State(api): State<Api>, OneRun(run): OneRun) -> Resu
         None => format!("it has ended: {}", run.status),
     };
     let sentence = match trouble_of(&api, &run) {
-        Some(why) => format!("{sentence}\n{why}"),
+        Some(why) => format!("{sentence}; {why}"),
         None => sentence,
     };
     let forecast = forecast::of_run(&api, run.id).await?;
