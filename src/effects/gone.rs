@@ -64,7 +64,9 @@ impl Courier {
     pub(super) fn gone_saw(&mut self, agent: &AgentName, observations: &[Observation]) {
         let ended = |seen: &Seen| matches!(seen, Seen::Succeeded { .. } | Seen::Failed { .. } | Seen::Stopped(_));
         if let Some(Some(left)) = self.gone.get_mut(agent) {
-            observations.iter().filter(|one| ended(&one.seen)).for_each(|one| drop(left.remove(&one.attempt)));
+            observations.iter().filter(|one| ended(&one.seen)).for_each(|one| {
+                left.remove(&one.attempt);
+            });
             self.finish_gone(agent);
         }
     }

@@ -1,15 +1,20 @@
 //! The way to Kubernetes and back, on real control planes: `git push` → object → pod → status, outputs, logs.
 #![allow(clippy::unwrap_used)] // a test that cannot unwrap has failed
 
+mod desired;
 mod faults;
 mod fencing;
+mod forget;
 mod injector;
+mod install;
 mod journey;
+mod kinds;
 mod load;
 mod network;
 mod outcomes;
 #[path = "../path/process.rs"]
 mod process;
+mod serving;
 #[allow(dead_code)] // other tests use the rest
 #[path = "../path/site.rs"]
 mod site;

@@ -281,7 +281,10 @@ impl Pod {
             return failed(
                 Cause::new(
                     reason,
-                    format!("the pod on node {node} did not fail by itself: {why}: {}", sentence(detail)),
+                    format!(
+                        "the pod on node {node} did not fail by itself: {why}: {} With termination.maxRetries it is tried again.",
+                        sentence(detail)
+                    ),
                 ),
                 main.map(|end| end.exit_code),
             );
@@ -292,7 +295,7 @@ impl Pod {
             let end = init.state.terminated.as_ref();
             let code = end.map_or(0, |end| end.exit_code);
             let message = format!(
-                "init container {} ended with exit code {code}; the main container never ran.{}",
+                "init container {} ended with exit code {code}, so the main container never ran: check what `init` names.{}",
                 init.name,
                 last_words(end)
             );
@@ -310,7 +313,7 @@ impl Pod {
             let side = self.status.container_statuses.iter().find(|status| !is_main(&status.name) && ended(status));
             let name = side.map_or("?", |side| side.name.as_str());
             let message = format!(
-                "the main container ended well, but the sidecar {name} failed.{}",
+                "the main container ended well, but the sidecar {name} failed: let it end with 0 when its work is done.{}",
                 last_words(side.and_then(|side| side.state.terminated.as_ref()))
             );
             return failed(Cause::new("SidecarFailed", message), Some(0));
@@ -330,12 +333,22 @@ impl Pod {
             ),
             Some("DeadlineExceeded") => ("DeadlineExceeded", "took longer than its timeout".to_owned()),
             _ if code == KILLED => {
-                ("Killed", "killed by signal 9 (exit code 137), without the node saying that memory ran out".to_owned())
+                let message = "killed by signal 9 (exit code 137), without the node saying that memory ran out. It may have all the same: \
+                               compare resources.limits.memory with what it uses.";
+                ("Killed", message.to_owned())
             }
             _ if (129..=192).contains(&code) => {
-                ("Killed", format!("ended by signal {} (exit code {code})", code - 128))
+                let signal = code - 128;
+                let message = format!(
+                    "ended by signal {signal} (exit code {code}): it was told to go, from outside or by a program of its own. With \
+                     termination.maxRetries it is tried again."
+                );
+                ("Killed", message)
             }
-            _ => ("ExitCode", format!("ended with exit code {code}")),
+            _ if said.is_empty() => {
+                ("ExitCode", format!("ended with exit code {code}; `tidegate ops logs` has what it printed."))
+            }
+            _ => ("ExitCode", format!("ended with exit code {code}.")),
         };
         failed(Cause::new(reason, cut(&format!("{message}{said}"))), Some(code))
     }
@@ -394,16 +407,20 @@ impl Pod {
                     "the image {image} of {which} cannot be pulled: {said} Check its name and tag, and environment.imagePullSecrets for a private registry."
                 )
             }
-            "InvalidImageName" => format!("the image {image} of {which} is not a name of an image: {said}"),
+            "InvalidImageName" => {
+                format!("the image {image} of {which} is not a name of an image: {said} Correct its `image`.")
+            }
             "CreateContainerConfigError" => format!(
                 "{which} lacks something that it refers to: {said} Make that secret or config map, or correct its name."
             ),
-            "CreateContainerError" | "RunContainerError" => format!("{which} cannot be made: {said}"),
+            "CreateContainerError" | "RunContainerError" => {
+                format!("{which} cannot be made: {said} Check its `command`, `volumeMounts` and `resources`.")
+            }
             "CrashLoopBackOff" => {
                 let last = status.last_state.terminated.as_ref();
                 let code = last.map_or_else(String::new, |last| format!(" with exit code {}", last.exit_code));
                 format!(
-                    "{which} ended{code} {} times and is started again after a while.{}",
+                    "{which} ended{code} {} times and is started again after a while; stop the run to correct it.{}",
                     status.restart_count,
                     last_words(last)
                 )

@@ -105,7 +105,7 @@ pub fn verdict(root: &Root, pods: &[&Pod], patient: bool) -> Option<Seen> {
                 None if patient && !deleted && root.kind == RootKind::Job => None,
                 None if root.kind == RootKind::Job => {
                     let message = format!(
-                        "its pod was deleted by somebody else, or is gone with its node; Kubernetes says: {}",
+                        "its pod was deleted by somebody else, or is gone with its node: restart the run to have it again; Kubernetes says: {}",
                         cause.message
                     );
                     let cause = Cause::new(POD_DELETED, message);
@@ -151,7 +151,7 @@ fn view_of(root: &Root) -> RootView {
             match holds("Failed") {
                 Some(failed) if failed.reason.as_deref() == Some(DEADLINE_EXCEEDED) => RootView::Failed(Cause::new(
                     DEADLINE_EXCEEDED,
-                    "took longer than its termination.timeout and was ended by the cluster",
+                    "took longer than its termination.timeout and was ended by the cluster: raise it if the run needs more",
                 )),
                 Some(failed) => RootView::Failed(cause(failed, "JobFailed")),
                 None if holds("Suspended").is_some() => RootView::Warning(Cause::new(

@@ -82,6 +82,12 @@ impl Holder<'_> {
     /// Makes everything as declared, and removes what is ours and not declared any more.
     async fn heal(&mut self) -> Result<(), String> {
         let settings = self.settings;
+        if settings.spec.managed.service_account.is_some() && settings.spec.service_account.is_none() {
+            return Err(
+                "`managed.serviceAccount` makes the account that `serviceAccount` names, and that is not written"
+                    .into(),
+            );
+        }
         if settings.spec.managed.is_empty() && !self.has_kept().await? {
             return Ok(());
         }
