@@ -136,6 +136,7 @@ fn floor(world: &World, runs: usize) -> f64 {
                 run_name: "one",
                 namespace: &namespace,
                 service_account: None,
+                connections: &[],
                 run: &run,
                 sections: &serde_json::Map::new(),
                 env: &[],

@@ -37,7 +37,7 @@ const QUEUES: [(&str, &str, usize); 4] =
 const AGENT: usize = 14;
 const ALL: usize = 24;
 
-/// Agents, queues and an organization with limits, all of which bind.
+/// Agents, queues and an organization with limits; those of the quotas, the agents and the organization bind.
 fn limited(world: &World, namespace: &str) -> Site {
     let site = site(world, namespace);
     site.write("tidegate.yaml", &format!("version: 1.1\nkind: organization\nname: acme\nconcurrency: {ALL}\n"));
