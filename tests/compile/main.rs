@@ -10,3 +10,4 @@ mod repo;
 mod requests;
 mod resolved;
 mod verbs;
+mod verdicts;

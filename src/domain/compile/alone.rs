@@ -12,6 +12,7 @@ use super::library::{Library, Target, hub_path, joined, url_path};
 use super::load::{Folder, Loaded, Room, Source, load};
 use super::resolve::{merged_over, patch_with, reference_problems};
 use super::schema::Shape;
+use super::value::flag;
 use super::{codes, compiled, patch, sections};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::domain::files::{FileContent, SourceFile};
@@ -212,6 +213,12 @@ impl<'d> Lone<'_, 'd> {
     }
 
     fn component(&mut self, at: &Source<'d>, component: &'d Map<String, Value>, path: &str) -> Option<Value> {
+        let enabled = component.get("template").and_then(|template| template.get("enabled")).and_then(flag);
+        if self.depth == Depth::Params && enabled == Some(true) {
+            let message = "a template cannot run before its fields are filled in";
+            let problem = Diagnostic::error(codes::OTHER_VALUE, at.key_place("/template"), message);
+            self.problems.push(problem.help("fill them in, and remove `template` or write `enabled: false`"));
+        }
         let name = component.get("name").cloned();
         let mut operation = Map::new();
         operation.extend(name.map(|name| ("name".to_owned(), name)));

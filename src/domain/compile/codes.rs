@@ -197,8 +197,10 @@ codes! {
         "joins: [{query: 'status:succeeded', params: {a: {}}}]" => "joins: [{query: 'status:succeeded', params: {a: {value: outputs.a}}}]";
     EMPTY_SEARCH = 310 Warning "a matrix without points": "A param without values leaves nothing to run.",
         "lr: {kind: range, value: [1, 10, -1]}" => "lr: {kind: range, value: [1, 10, 1]}";
-    NOT_KUBERNETES = 310 Warning "not as Kubernetes has it": "Polyaxon passes the inner parts of Kubernetes objects on without a look; Kubernetes ignores or refuses what it does not know.",
+    NOT_KUBERNETES = 311 Warning "not as Kubernetes has it": "Polyaxon passes the inner parts of Kubernetes objects on without a look; Kubernetes ignores or refuses what it does not know.",
         "resources: {cpu: 1}" => "resources: {requests: {cpu: 1}}";
+    RULE_WITHOUT_TYPE = 312 Warning "a rule without effect": "Rules for a value (`validation`) are kept by inputs and outputs that say their type.",
+        "{name: lr, validation: {lt: 1}}" => "{name: lr, type: float, validation: {lt: 1}}";
 
     REQUIRED_INPUT = 401 Error "an input without a value": "The input has no default and no param gives it a value.",
         "params: {}" => "params: {lr: 0.1}";

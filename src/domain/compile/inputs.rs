@@ -45,8 +45,14 @@ pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>
                 let message = format!("`{}` is not a regular expression that runs in linear time", shown(pattern));
                 problems.push(Diagnostic::error(codes::BAD_REGEX, at.place(&path("/validation/regex")), message));
             }
+            let has_rules = io.get("validation").and_then(Value::as_object).is_some_and(|rules| !rules.is_empty());
+            if has_rules && word.is_none() {
+                let message = format!("`{}` has no type, so its rules have no effect", shown(name));
+                let problem = Diagnostic::warning(codes::RULE_WITHOUT_TYPE, at.place(&path("/validation")), message);
+                problems.push(problem.help("write `type: …`"));
+            }
             let Some(value) = io.get("value") else { continue };
-            if io.get("isOptional").and_then(flag) == Some(false) {
+            if io.get("isOptional").is_some_and(|word| flag(word) == Some(false) || word.is_null()) {
                 let message = format!("`{}` must be given and has a default", shown(name));
                 let problem = Diagnostic::error(codes::REQUIRED_WITH_DEFAULT, at.place(&path("/isOptional")), message);
                 problems.push(problem.help("remove `isOptional: false`, or the default"));
@@ -193,7 +199,14 @@ pub(super) fn bind(
         if let Some(variable) = variable {
             bound.to_env.insert(variable.to_owned(), name.clone());
         }
+        let is_nothing = |value: &Value| value.is_null() || value.as_object().is_some_and(Map::is_empty);
         let typed = match io {
+            Some(io) if is_nothing(value) && must_be_given(io) => {
+                let message = format!("`{}` is given nothing, and has no default", shown(name));
+                let problem = Diagnostic::error(codes::REQUIRED_INPUT, at.place(&pointer()), message);
+                problems.push(problem.help("give it a value, or write `isOptional: true` at the input"));
+                None
+            }
             Some(io) if !delayed(io, false) => {
                 check_value(io, value, || value_place(at, name, long.is_some()), problems)
             }
@@ -247,6 +260,12 @@ pub(super) fn bind(
         }
     }
     bound
+}
+
+/// Whether nothing is no value of an input: it is of a type, and may not be left out.
+fn must_be_given(io: &Value) -> bool {
+    let optional = io.get("isOptional").and_then(flag) == Some(true) || io.get("value").is_some();
+    !optional && !delayed(io, false) && text_of(io, "type").is_some_and(|word| !["any", "dict"].contains(&word))
 }
 
 /// What a declaration and a param say of an input; the param has the last word.
@@ -416,7 +435,22 @@ fn check_joins(
                 }
                 _ => {}
             }
+            if let Some(path) = text_of(param, "value").filter(|path| !path.contains("{{") && !is_join_path(path)) {
+                let message = format!("`{}` is no value of a run", shown(path));
+                let problem = Diagnostic::error(codes::BAD_LINK, at.place(&format!("{pointer}/value")), message);
+                problems
+                    .push(problem.help("write for example `outputs.loss`, `inputs.lr`, `globals.uuid` or `artifacts`"));
+            }
         }
+    }
+}
+
+/// Whether a path means a value of a run: a section, or one of its values.
+fn is_join_path(path: &str) -> bool {
+    match path.split_once('.') {
+        None => ["inputs", "outputs", "io", "artifacts", "globals"].contains(&path),
+        Some(("artifacts", rest)) => !rest.is_empty(),
+        Some((section, name)) => ["inputs", "outputs", "globals"].contains(&section) && !name.is_empty(),
     }
 }
 

@@ -4,11 +4,12 @@ use jsonschema::PatternOptions;
 use serde_json::{Value, json};
 
 use super::value::{has_template, is_template};
-use super::violation::quoted;
+use super::violation::{kind_of, quoted};
 
 /// Why a value breaks one of the rules, if it does; the end of a sentence that begins with the value.
 pub(super) fn broken(io: &Value, value: &Value) -> Option<String> {
-    if has_template(value) {
+    // Without a type no rule has an effect, as in the original; `inputs` warns of that.
+    if has_template(value) || io.get("type").is_none_or(Value::is_null) {
         return None;
     }
     let rules = io.get("validation").and_then(Value::as_object);
@@ -40,7 +41,7 @@ fn regex(pattern: &str) -> Option<jsonschema::Validator> {
 
 fn breaks(name: &str, rule: &Value, value: &Value) -> Option<String> {
     let number = value.as_f64();
-    let limit = rule.as_f64();
+    let limit = rule.as_f64().or_else(|| rule.as_str()?.trim().parse().ok());
     let compare = |fits: fn(f64, f64) -> bool, words: &str| {
         let (number, limit) = (number?, limit?);
         (!fits(number, limit)).then(|| format!("{} must be {words} {}", quoted(value), quoted(rule)))
@@ -57,6 +58,14 @@ fn breaks(name: &str, rule: &Value, value: &Value) -> Option<String> {
     };
     let names = || rule.as_array().into_iter().flatten().filter_map(Value::as_str);
     let keys = value.as_object();
+    let misfits = match value {
+        Value::Number(_) => ["minLength", "maxLength", "regex", "contains", "excludes"].contains(&name),
+        Value::String(_) => ["multipleOf", "decimalPlaces"].contains(&name),
+        _ => false,
+    };
+    if misfits {
+        return Some(format!("the rule `{name}` does not go with {}", kind_of(value)));
+    }
     match name {
         "gt" => compare(|n, l| n > l, "greater than"),
         "ge" => compare(|n, l| n >= l, "at least"),

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::codes;
 use super::load::Source;
 use super::text::{alternatives, shown};
+use super::violation::kind_of;
 use crate::domain::diagnostic::{Diagnostic, Diagnostics};
 
 /// What an init prepares: one of these.
@@ -46,11 +47,18 @@ fn pod(pod: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
         }
         let git = init.get("git").and_then(Value::as_object);
         let has = |map: &Map<String, Value>, key: &str| map.get(key).is_some_and(|value| !is_empty(value));
-        if git.is_some_and(|git| !git.is_empty() && !has(git, "url")) && !has(init, "connection") {
+        if git.is_some_and(|git| !has(git, "url")) && !has(init, "connection") {
             let problem = Diagnostic::error(codes::OTHER_VALUE, at.place("/git"), "nothing says which repository");
             problems.push(problem.help("write `url`, or a `connection` beside `git`"));
         }
         container(init.get("container"), &at.at("/container"), problems);
+    }
+    for (i, volume) in list("volumes").filter(|(_, volume)| !super::value::is_template(volume)) {
+        if volume.get("name").is_none_or(Value::is_null) {
+            let place = at.place(&format!("/volumes/{i}"));
+            let problem = Diagnostic::error(codes::MISSING_FIELD, place, "a volume needs a name");
+            problems.push(problem.help("write `name: …`; `volumeMounts` of containers refer to it"));
+        }
     }
     container(pod.get("container"), &at.at("/container"), problems);
     list("sidecars").for_each(|(i, sidecar)| container(Some(sidecar), &at.at(&format!("/sidecars/{i}")), problems));
@@ -59,6 +67,16 @@ fn pod(pod: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
 /// Warns of what Kubernetes would not take.
 fn container(container: Option<&Value>, at: &Source<'_>, problems: &mut Diagnostics) {
     let Some(container) = container.and_then(Value::as_object) else { return };
+    for (key, takes_lists) in
+        [("name", false), ("image", false), ("workingDir", false), ("command", true), ("args", true)]
+    {
+        let Some(value) = container.get(key).filter(|value| !value.is_null()) else { continue };
+        if !value.is_string() && !(takes_lists && value.is_array()) {
+            let wanted = if takes_lists { "a list of texts" } else { "a text" };
+            let message = format!("Kubernetes takes {wanted} for `{key}`, and this is {}", kind_of(value));
+            problems.push(Diagnostic::warning(codes::NOT_KUBERNETES, at.place(&format!("/{key}")), message));
+        }
+    }
     for (key, _) in container.get("resources").and_then(Value::as_object).into_iter().flatten() {
         if !["requests", "limits", "claims"].contains(&key.as_str()) {
             let pointer = format!("/resources/{}", super::document::escape_token(key));

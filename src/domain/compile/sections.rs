@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::checks::time;
 use super::load::Source;
-use super::text::{escape, shown};
+use super::text::{alternatives, escape, shown};
 use super::value::is_template;
 use super::{codes, document};
 use crate::domain::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -75,14 +75,20 @@ pub(super) fn check_params(
         let mut inputs = component.get("inputs").and_then(Value::as_array).into_iter().flatten();
         let input = inputs.rfind(|input| input.get("name").and_then(Value::as_str) == Some(name));
         let word = input.and_then(|input| input.get("type")).and_then(Value::as_str);
-        let Some(word) = word.filter(|word| !["int", "float", "metric", "any"].contains(word)) else { continue };
-        if Distribution::read(written).is_ok_and(|of| of.is_numeric()) {
+        let (Ok(of), true) = (Distribution::read(written), input.is_some()) else { continue };
+        let (values, types): (_, &[&str]) = match of {
+            Distribution::DateRange { .. } => ("dates", &["date"]),
+            Distribution::DateTimeRange { .. } => ("moments", &["datetime"]),
+            _ if of.is_numeric() => ("numbers", &["int", "float", "metric"]),
+            _ => continue,
+        };
+        if !word.is_some_and(|word| types.contains(&word)) {
             let place = at.place(&format!("/matrix/params/{}/kind", document::escape_token(name)));
-            let message = format!("`{}` is of type `{}`, and these are numbers", shown(name), shown(word));
-            problems.push(
-                Diagnostic::error(codes::WRONG_VALUE, place, message)
-                    .help("declare the input as `int` or `float`, or list the values with `choice`"),
-            );
+            let says = word.map_or("has no type".to_owned(), |word| format!("is of type `{}`", shown(word)));
+            let message = format!("`{}` {says}, and these are {values}", shown(name));
+            let types = alternatives(types.iter().copied());
+            let help = format!("declare the input as {types}, or list the values with `choice`");
+            problems.push(Diagnostic::error(codes::WRONG_VALUE, place, message).help(help));
         }
     }
 }

@@ -121,9 +121,10 @@ impl Fault {
         self.unknown
             .iter()
             .filter_map(|key| {
-                let camel = camel_case(key);
-                let renames = camel != *key && self.known.contains(&camel) && !parent.contains_key(&camel);
-                renames.then(|| (self.pointer.clone(), key.clone(), camel))
+                // `Metrics` is the one field that begins with a capital.
+                let spelt = |name: &String| *name != *key && self.known.contains(name) && !parent.contains_key(name);
+                let camel = [camel_case(key), camel_case(&format!("_{key}"))].into_iter().find(spelt)?;
+                Some((self.pointer.clone(), key.clone(), camel))
             })
             .collect()
     }
@@ -257,6 +258,8 @@ fn explain(error: &ValidationError<'_>, shape: Shape, found: &mut Vec<Fault>) {
         Rule::MaxItems { limit } => {
             fault(codes::WRONG_COUNT, format!("`{field}` has more than {limit} entries"), String::new())
         }
+        // Only fields that must have a value say what they may not be.
+        Rule::Not { .. } => wrong_type(&["a value".to_owned()], instance, &fault),
         _ => fault(codes::NOT_VALID, shown(&error.masked().to_string()), String::new()),
     };
     found.push(one);

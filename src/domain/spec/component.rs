@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::extras::{Build, Hook, Mount};
-use super::loose::{Amount, EntityName, Flag, Templated};
+use super::loose::{Amount, EntityName, Flag, Switch, Templated};
 use super::operation::{Cache, Plugins, Template, Termination};
 use super::run::Run;
 
@@ -129,15 +129,15 @@ pub struct Io {
     pub value: Option<Value>,
     /// Whether it may be left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Flag>")]
+    #[schemars(with = "Option<Switch>")]
     pub is_optional: Option<bool>,
     /// Whether it takes a list of values of its type.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Flag>")]
+    #[schemars(with = "Option<Switch>")]
     pub is_list: Option<bool>,
     /// Whether it is written as a flag on a command line; only for `bool`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Flag>")]
+    #[schemars(with = "Option<Switch>")]
     pub is_flag: Option<bool>,
     /// How it is written on a command line, as a template.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,6 +148,7 @@ pub struct Io {
     pub connection: Option<String>,
     /// Whether it is prepared by an init container.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Switch>")]
     pub to_init: Option<bool>,
     /// The environment variable that holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,6 +158,7 @@ pub struct Io {
     pub validation: Option<IoValidation>,
     /// Whether its value is checked only when the run starts.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Switch>")]
     pub delay_validation: Option<bool>,
     /// Old place of `validation.options`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -176,18 +178,23 @@ pub struct IoType(pub String);
 pub struct IoValidation {
     /// Greater than.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Amount>")]
     pub gt: Option<f64>,
     /// Greater than or equal to.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Amount>")]
     pub ge: Option<f64>,
     /// Less than.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Amount>")]
     pub lt: Option<f64>,
     /// Less than or equal to.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Amount>")]
     pub le: Option<f64>,
     /// A multiple of.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Amount>")]
     pub multiple_of: Option<f64>,
     /// Fewest digits.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -233,5 +240,6 @@ pub struct IoValidation {
     pub excludes_keys: Option<Vec<String>>,
     /// The same as `delayValidation`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Switch>")]
     pub delay: Option<bool>,
 }

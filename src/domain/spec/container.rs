@@ -23,17 +23,19 @@ pub(super) enum Lines {
 pub struct Container {
     /// Its name in the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Word>")]
     pub name: Option<String>,
     /// The image. A local agent has no containers: it runs `command` on the machine itself.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Word>")]
     pub image: Option<String>,
     /// The program and its first arguments; a text is a list of one.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "command")]
-    #[schemars(with = "Option<Lines>", example = &["sh", "-c"])]
+    #[schemars(with = "Option<AnyLines>", example = &["sh", "-c"])]
     pub command: Vec<Value>,
     /// Further arguments; a text is split at white space after rendering.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Lines>")]
+    #[schemars(with = "Option<AnyLines>")]
     pub args: Option<Value>,
     /// Environment variables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -41,6 +43,7 @@ pub struct Container {
     pub env: Vec<EnvVar>,
     /// The directory to start in.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Word>")]
     pub working_dir: Option<String>,
     /// What it asks for and what it may use at most.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,6 +124,14 @@ macro_rules! loose {
     };
 }
 
+loose! {
+    /// A text.
+    Word String
+}
+loose! {
+    /// A list of texts, or one text.
+    AnyLines Lines
+}
 loose! {
     /// Environment variables.
     EnvVars Vec<EnvVar>

@@ -112,12 +112,12 @@ impl Policy {
             }
             None => None,
         };
-        let evaluation_interval = fields.required("evaluationInterval", natural);
+        let evaluation_interval = fields.optional("evaluationInterval", natural).unwrap_or(1);
         let min_interval = fields.optional("minInterval", natural).unwrap_or(0);
         let min_samples = fields.optional("minSamples", natural).unwrap_or(0);
-        let made = against.zip(evaluation_interval).map(|(against, interval)| Self {
+        let made = against.map(|against| Self {
             against,
-            evaluation_interval: interval.max(1),
+            evaluation_interval: evaluation_interval.max(1),
             min_interval,
             min_samples,
         });

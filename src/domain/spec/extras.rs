@@ -2,13 +2,14 @@
 //! Their types give the schemas; what they mean is the business of whoever runs them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use super::kubernetes::{Affinity, DnsConfig, HostAlias, SecurityContext, Toleration};
-use super::loose::{Flag, Switch, Templated, Texts, WholeNumber};
-use super::operation::{Cache, PatchStrategy};
+use super::loose::{Flag, Switch, TemplateText, Templated, Texts, WholeNumber};
+use super::operation::{Cache, ParamSpec, PatchStrategy};
 
 macro_rules! section {
     ($doc:literal $name:ident { $($field:literal $(= $word:literal)? $(: $type:ty)? $(| $required:ident)?, $about:literal $(, $example:expr)?;)* }) => {
@@ -29,7 +30,12 @@ macro_rules! section {
                     let mut schema = schemars::json_schema!({});
                     $(schema = schemars::json_schema!({ "const": $word }); required.push($field);)?
                     $(schema = generator.subschema_for::<$type>();)?
-                    $(let _ = stringify!($required); required.push($field);)?
+                    $(
+                        let _ = stringify!($required);
+                        required.push($field);
+                        // A field that must be there must have a value.
+                        schema.insert("not".to_owned(), serde_json::json!({ "type": "null" }));
+                    )?
                     schema.insert("description".to_owned(), serde_json::Value::from($about));
                     $(schema.insert("examples".to_owned(), serde_json::json!([$example]));)?
                     properties.insert($field.to_owned(), schema.into());
@@ -53,7 +59,7 @@ section! { "What to start when the run has ended." Hook {
     "presets": Option<Vec<String>>, "Names of presets that are merged over it.";
     "queue": Option<String>, "The queue that it goes to.";
     "namespace": Option<String>, "The Kubernetes namespace to run in.";
-    "params": Option<Templated<AnyMap>>, "Values for its inputs, by name.";
+    "params": Option<Templated<BTreeMap<String, ParamSpec>>>, "Values for its inputs, by name, in their long form.";
     "disableDefaults": Option<Flag>, "Whether it is given nothing about the run that has ended.";
 } }
 
@@ -64,7 +70,7 @@ section! { "An image to build first." Build {
     "queue": Option<String>, "The queue that it goes to.";
     "namespace": Option<String>, "The Kubernetes namespace to run in.";
     "cache": Option<Templated<Cache>>, "Whether a result of an equal earlier build may be taken.";
-    "params": Option<AnyMap>, "Values for its inputs, by name.";
+    "params": Option<BTreeMap<String, LongParam>>, "Values for its inputs, by name, in their long form.";
     "runPatch": Option<AnyMap>, "A partial `run` that is merged over that of the component.";
     "patchStrategy": Option<Templated<PatchStrategy>>, "How it is merged.";
 } }
@@ -191,6 +197,22 @@ impl JsonSchema for Mount {
         json_schema!({
             "description": "What is uploaded to where: `from:to`, or a mapping.",
             "anyOf": [{ "type": "string" }, generator.subschema_for::<MountPaths>()],
+        })
+    }
+}
+
+/// A param in its long form, or a template.
+#[derive(Debug)]
+pub struct LongParam;
+
+impl JsonSchema for LongParam {
+    fn schema_name() -> Cow<'static, str> {
+        "LongParam".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A param in its long form, or a template.",
+            "anyOf": [generator.subschema_for::<ParamSpec>(), generator.subschema_for::<TemplateText>()],
         })
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::extras::{AnyMap, section, words};
-use super::loose::{Count, Templated, Whole};
+use super::loose::{Exact, Templated};
 use super::reading::{Fault, Fields, count, flag, natural, text, whole};
 
 /// Most runs that a join looks at, and how many when it does not say.
@@ -124,8 +124,8 @@ section! { "Events of another operation that start this one." Event {
 section! { "Params made from the results of earlier runs." Join {
     "query": String | required, "Which runs.", "status:succeeded";
     "sort": Option<String>, "Their order.", "-created_at";
-    "limit": Count, "Most runs; 5000 when absent, which is also the most.";
-    "offset": Whole, "How many to pass over.";
+    "limit": Exact, "Most runs; 5000 when absent, which is also the most.";
+    "offset": Exact, "How many to pass over.";
     "params": Option<Templated<AnyMap>>, "Which of their values become which params.";
 } }
 

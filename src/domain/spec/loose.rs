@@ -77,6 +77,10 @@ shape! {
         "type": ["integer", "string", "null"],
         "pattern": r"^\s*[-+]?[0-9]+\s*$|\{\{(.|\n)*\}\}", "examples": [7]
     }
+    /// A whole number, not as a text; or a template.
+    Exact { "type": ["integer", "string", "null"], "pattern": r"\{\{(.|\n)*\}\}", "examples": [7] }
+    /// A whole number, not as a text; or a template. Never nothing.
+    Interval { "type": ["integer", "string"], "pattern": r"\{\{(.|\n)*\}\}", "examples": [1] }
     /// A mapping of texts; numbers and booleans count as texts.
     Texts {
         "type": ["object", "null"],

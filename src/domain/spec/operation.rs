@@ -10,7 +10,7 @@ use super::component::{Component, Words, words};
 use super::extras::{AnyMap, Build, CacheSection, Culling, Hook, Mount, Notification, Probe, SidecarSettings};
 use super::kubernetes::PodFailurePolicy;
 use super::links::{Event, Join};
-use super::loose::{Amount, EntityName, Flag, Inline, Templated};
+use super::loose::{Amount, EntityName, Flag, Inline, Switch, Templated};
 use super::matrix::Matrix;
 use super::schedule::AnySchedule;
 
@@ -93,15 +93,15 @@ pub struct Operation {
     pub schedule: Option<Value>,
     /// Events of other operations that start it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<Event>>")]
+    #[schemars(with = "Option<Templated<Vec<Event>>>")]
     pub events: Option<Value>,
     /// Many runs with different params.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Templated<Matrix>>")]
+    #[schemars(with = "Option<Matrix>")]
     pub matrix: Option<Value>,
     /// Params made from the results of earlier runs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<Join>>")]
+    #[schemars(with = "Option<Templated<Vec<Join>>>")]
     pub joins: Option<Value>,
     /// Names of the operations of the same graph that come before it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +116,7 @@ pub struct Operation {
     pub conditions: Option<String>,
     /// Whether it is skipped when one before it was.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Switch>")]
     pub skip_on_upstream_skip: Option<bool>,
     /// A component of this repository, by name or `name:tag`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,7 +180,16 @@ impl JsonSchema for Param {
         schemars::json_schema!({
             "description": "A value for an input: the value itself, or the long form.",
             "if": { "type": "object", "anyOf": long },
-            "then": generator.subschema_for::<ParamSpec>(),
+            "then": { "allOf": [
+                generator.subschema_for::<ParamSpec>(),
+                {
+                    "if": { "properties": { "ref": { "type": "string" } }, "required": ["ref"] },
+                    "then": {
+                        "properties": { "value": { "type": "string", "description": "The path of what is referred to." } },
+                        "required": ["value"],
+                    },
+                },
+            ] },
         })
     }
 }
@@ -208,12 +218,14 @@ pub struct ParamSpec {
     pub reference: Option<String>,
     /// Whether it is only a template variable and no input.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Switch>")]
     pub context_only: Option<bool>,
     /// The connection that it is read through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<String>,
     /// Whether it is prepared by an init container.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Switch>")]
     pub to_init: Option<bool>,
     /// The environment variable that holds it.
     #[serde(skip_serializing_if = "Option::is_none")]

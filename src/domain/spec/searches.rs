@@ -8,7 +8,7 @@ use super::component::Words;
 use super::distribution::Distribution;
 use super::early_stopping::EarlyStopping;
 use super::extras::{AnyMap, section, words};
-use super::loose::{Amount, Count, Flag, Templated, Whole};
+use super::loose::{Amount, Count, Exact, Flag, Interval, Templated, Whole};
 
 /// A mapping of distributions by the name of the param.
 type Params = Templated<std::collections::BTreeMap<String, Templated<Distribution>>>;
@@ -34,7 +34,7 @@ section! { "Drawn at random, none twice." RandomMatrix {
     "kind" = "random", "Always `random`.";
     "params": Params | required, "What each param is drawn from.";
     "numRuns": Count | required, "How many.";
-    "seed": Whole, "The beginning of the draws; each search has its own when absent or 0.";
+    "seed": Exact, "The beginning of the draws; each search has its own when absent or 0.";
     "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
     "earlyStopping": Stops, "When it is ended before its last run.";
 } }
@@ -44,12 +44,12 @@ section! { "Successive halving: many with few resources, the best with more." Hy
     "params": Option<Params>, "What each param is drawn from.";
     "maxIterations": Count, "The most resource that one run may use.", 81;
     "eta": Amount, "Of how many runs one is kept.", 3;
-    "resource": Option<Templated<OptimizationResource>>, "The param that is the resource.";
-    "metric": Option<Templated<OptimizationMetric>>, "What is compared.";
+    "resource": Option<OptimizationResource>, "The param that is the resource.";
+    "metric": Option<OptimizationMetric>, "What is compared.";
     "resume": Option<Flag>, "Whether those that are kept go on where they were.";
-    "seed": Whole, "The beginning of the draws; each search has its own when absent or 0.";
+    "seed": Exact, "The beginning of the draws; each search has its own when absent or 0.";
     "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
-    "tuner": Option<Templated<TunerRef>>, "The component that makes suggestions instead.";
+    "tuner": Option<TunerRef>, "The component that makes suggestions instead.";
     "earlyStopping": Stops, "When it is ended before its last run.";
 } }
 
@@ -58,24 +58,24 @@ section! { "Where a Gaussian process expects the best." BayesMatrix {
     "params": Params | required, "Where to look: lists, ranges and `uniform`.";
     "numInitialRuns": Count | required, "How many are drawn at random first.";
     "maxIterations": Count | required, "How many follow, one after another.";
-    "metric": Templated<OptimizationMetric> | required, "What is optimized.";
-    "utilityFunction": Option<Templated<UtilityFunction>>, "How promising a point is.";
-    "seed": Whole, "The beginning of the draws; each search has its own when absent or 0.";
+    "metric": OptimizationMetric | required, "What is optimized.";
+    "utilityFunction": Option<UtilityFunction>, "How promising a point is.";
+    "seed": Exact, "The beginning of the draws; each search has its own when absent or 0.";
     "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
-    "tuner": Option<Templated<TunerRef>>, "The component that makes suggestions instead.";
+    "tuner": Option<TunerRef>, "The component that makes suggestions instead.";
     "earlyStopping": Stops, "When it is ended before its last run.";
 } }
 
 section! { "In the manner of the library hyperopt." HyperoptMatrix {
     "kind" = "hyperopt", "Always `hyperopt`.";
-    "algorithm": Templated<HyperoptAlgorithm> | required, "How suggestions are made.";
+    "algorithm": Option<HyperoptAlgorithm>, "How suggestions are made; `tpe` when absent.";
     "params": Params | required, "Where to look.";
-    "numRuns": Count | required, "How many in each iteration.";
-    "maxIterations": Count, "How many iterations; one when absent.";
-    "metric": Templated<OptimizationMetric> | required, "What is optimized.";
-    "seed": Whole, "The beginning of the draws; each search has its own when absent or 0.";
+    "numRuns": Count, "How many in each iteration.";
+    "maxIterations": Exact, "How many iterations; one when absent.";
+    "metric": OptimizationMetric | required, "What is optimized.";
+    "seed": Exact, "The beginning of the draws; each search has its own when absent or 0.";
     "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
-    "tuner": Option<Templated<TunerRef>>, "The component that makes suggestions instead.";
+    "tuner": Option<TunerRef>, "The component that makes suggestions instead.";
     "earlyStopping": Stops, "When it is ended before its last run.";
 } }
 
@@ -83,25 +83,25 @@ section! { "Suggested by a component of the user." IterativeMatrix {
     "kind" = "iterative", "Always `iterative`.";
     "maxIterations": Count | required, "How many iterations.";
     "params": Option<Params>, "What the tuner is told.";
-    "seed": Whole, "The beginning of the draws; each search has its own when absent or 0.";
+    "seed": Exact, "The beginning of the draws; each search has its own when absent or 0.";
     "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
-    "tuner": Option<Templated<TunerRef>>, "The component that makes suggestions.";
+    "tuner": Option<TunerRef>, "The component that makes suggestions.";
     "earlyStopping": Stops, "When it is ended before its last run.";
 } }
 
 section! { "What is compared or optimized." OptimizationMetric {
     "name": String | required, "The name of the output.", "loss";
-    "optimization": Option<Templated<OptimizationWord>>, "Which value is better; the larger when absent.";
+    "optimization": Option<OptimizationWord>, "Which value is better; the larger when absent.";
 } }
 
 section! { "The param that is the resource of hyperband." OptimizationResource {
     "name": String | required, "The name of the param.", "epochs";
-    "type": Option<Templated<ResourceType>>, "Whether it is cut to a whole number.";
+    "type": Option<ResourceType>, "Whether it is cut to a whole number.";
 } }
 
 section! { "How promising a point is, from what a Gaussian process expects there." UtilityFunction {
-    "acquisitionFunction": Option<Templated<AcquisitionFunction>>, "The formula; `ucb` when absent.";
-    "gaussianProcess": Option<Templated<GaussianProcessFields>>, "What is assumed between the observations.";
+    "acquisitionFunction": Option<AcquisitionFunction>, "The formula; `ucb` when absent.";
+    "gaussianProcess": Option<GaussianProcessFields>, "What is assumed between the observations.";
     "kappa": Amount, "How much uncertainty counts; `ucb` needs it.", 2.576;
     "eps": Amount, "The least improvement that counts; `ei` and `poi` need it.", 0.01;
     "numWarmup": Whole, "Random points that are looked at; 5 when absent.";
@@ -109,7 +109,7 @@ section! { "How promising a point is, from what a Gaussian process expects there
 } }
 
 section! { "What is assumed between the observations." GaussianProcessFields {
-    "kernel": Option<Templated<KernelWord>>, "How alike near points are; `matern` when absent.";
+    "kernel": Option<KernelWord>, "How alike near points are; `matern` when absent.";
     "lengthScale": Amount, "Over which distance; 1.0 when absent.", 1.0;
     "nu": Amount, "How smooth matern is; 1.5 when absent.", 1.5;
     "numRestartsOptimizer": Whole, "Further climbs for the length scale; 0 when absent.";
@@ -127,8 +127,8 @@ section! { "Ends it when a metric is good enough." MetricStopping {
     "kind" = "metric_early_stopping", "Always `metric_early_stopping`.";
     "metric": String | required, "The name of the output.", "loss";
     "value": Amount | required, "What is good enough.", 0.1;
-    "optimization": Templated<OptimizationWord> | required, "Which value is better.";
-    "policy": Option<Templated<StoppingPolicy>>, "Stops single runs that do badly beside the others instead.";
+    "optimization": OptimizationWord | required, "Which value is better.";
+    "policy": Option<StoppingPolicy>, "Stops single runs that do badly beside the others instead.";
 } }
 
 section! { "Ends it when too many runs have failed." FailureStopping {
@@ -138,14 +138,14 @@ section! { "Ends it when too many runs have failed." FailureStopping {
 
 section! { "Stops runs that are worse than the median of the others." MedianPolicy {
     "kind" = "median", "Always `median`.";
-    "evaluationInterval": Whole | required, "Every how many observations it is looked at.", 1;
+    "evaluationInterval": Interval, "Every how many observations it is looked at; every one when absent.", 1;
     "minInterval": Whole, "Observations of a run before it may be stopped.";
     "minSamples": Whole, "Runs that must have been observed.";
 } }
 
 section! { "Stops runs that are worse than the average of the others." AveragePolicy {
     "kind" = "average", "Always `average`.";
-    "evaluationInterval": Whole | required, "Every how many observations it is looked at.", 1;
+    "evaluationInterval": Interval, "Every how many observations it is looked at; every one when absent.", 1;
     "minInterval": Whole, "Observations of a run before it may be stopped.";
     "minSamples": Whole, "Runs that must have been observed.";
 } }
@@ -153,7 +153,7 @@ section! { "Stops runs that are worse than the average of the others." AveragePo
 section! { "Stops runs that are further from the best than a percentage of it." DiffPolicy {
     "kind" = "diff", "Always `diff`.";
     "percent": Amount | required, "How far, in percent of the best.", 10;
-    "evaluationInterval": Whole | required, "Every how many observations it is looked at.", 1;
+    "evaluationInterval": Interval, "Every how many observations it is looked at; every one when absent.", 1;
     "minInterval": Whole, "Observations of a run before it may be stopped.";
     "minSamples": Whole, "Runs that must have been observed.";
 } }
@@ -161,7 +161,7 @@ section! { "Stops runs that are further from the best than a percentage of it." 
 section! { "Stops the worst percentage of the runs." TruncationPolicy {
     "kind" = "truncation", "Always `truncation`.";
     "percent": Amount | required, "How many, in percent.", 50;
-    "evaluationInterval": Whole | required, "Every how many observations it is looked at.", 1;
+    "evaluationInterval": Interval, "Every how many observations it is looked at; every one when absent.", 1;
     "minInterval": Whole, "Observations of a run before it may be stopped.";
     "minSamples": Whole, "Runs that must have been observed.";
     "includeSucceeded": Option<Flag>, "Whether runs that have succeeded are ranked too.";

@@ -52,7 +52,7 @@ impl Matrix {
         Some(match kind {
             "mapping" => {
                 let values = fields.required_section("values", |value| match value {
-                    Value::Array(list) if list.is_empty() => Err(vec![Fault::new("", "the list is empty")]),
+                    Value::Array(list) if list.is_empty() => Err(vec![Fault::late("", "the list is empty")]),
                     Value::Array(list) => list.iter().enumerate().map(point).collect::<Result<_, _>>(),
                     other => Err(vec![whole(other, "a list")]),
                 });
@@ -110,7 +110,7 @@ impl Matrix {
                 let params = space(fields, true, |_| Ok(()));
                 let algorithm = match kind {
                     "tpe" => Some(Algorithm::Tpe),
-                    _ => fields.required("algorithm", word(&ALGORITHMS)),
+                    _ => fields.optional("algorithm", word(&ALGORITHMS)).or(Some(Algorithm::Tpe)),
                 };
                 let num_runs = fields.required("numRuns", count);
                 let max_iterations = fields.optional("maxIterations", count);
@@ -162,7 +162,7 @@ fn space(
         let Value::Object(map) = value else { return Err(vec![whole(value, "a mapping of params")]) };
         let (mut space, mut faults) = (Space::new(), Vec::new());
         if map.is_empty() && required {
-            faults.push(Fault::new("", "there is no param"));
+            faults.push(Fault::late("", "there is no param"));
         }
         for (name, written) in map {
             let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));

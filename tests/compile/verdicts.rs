@@ -1,0 +1,205 @@
+//! Small rules of polyaxonfiles, each with a file that keeps it and one that breaks it, at the depth where the original
+//! finds out: `validate` looks at the shape, `run --dry-run` at the params too.
+
+use tidegate::domain::compile::{Alone, Asked, Depth, compile_alone};
+use tidegate::domain::files::{FileContent, SourceFile};
+
+/// Where a file is refused.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    /// Nowhere, and nothing is said.
+    Sound,
+    /// Nowhere, with a warning.
+    Warned,
+    /// By `validate` already.
+    Shape,
+    /// Only when its params are looked at.
+    Params,
+}
+use Verdict::{Params, Shape, Sound, Warned};
+
+fn compiled(text: &str, depth: Depth) -> Alone {
+    let file = SourceFile { path: "polyaxonfile.yaml".into(), content: FileContent::Text(text.into()) };
+    compile_alone(file, &Asked::default(), depth, true, &|_| None)
+}
+
+fn verdict(text: &str) -> (Verdict, String) {
+    let [shape, params] = [Depth::Shape, Depth::Params].map(|depth| compiled(text, depth).diagnostics);
+    let said = params.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>().join("; ");
+    let verdict = match (shape.errors(), params.errors()) {
+        (0, 0) if params.is_empty() => Sound,
+        (0, 0) => Warned,
+        (0, _) => Params,
+        _ => Shape,
+    };
+    (verdict, said)
+}
+
+fn check(cases: &[(Verdict, &str)], whole: impl Fn(&str) -> String) {
+    let wrong: Vec<String> = cases
+        .iter()
+        .filter_map(|(expected, text)| {
+            let (found, said) = verdict(&whole(text));
+            (found != *expected).then(|| format!("{text}\n  {found:?} in place of {expected:?}: {said}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// An operation with further fields; its component takes `x` (a number), `n` (a whole one) and `l` (a list).
+fn operation(fields: &str) -> String {
+    format!(
+        "version: 1.1\nkind: operation\n{fields}\ncomponent:\n  inputs: [{{name: x, type: float, value: 1}}, {{name: n, type: int, \
+         value: 1}}, {{name: l, isList: true, isOptional: true}}]\n  run: {{kind: job, container: {{image: i}}}}\n"
+    )
+}
+
+fn component(fields: &str) -> String {
+    format!("version: 1.1\nkind: component\n{fields}\n")
+}
+
+#[test]
+fn searches() {
+    let search = |fields: &str| operation(&format!("matrix: {{{fields}}}"));
+    check(
+        &[
+            (Sound, "kind: random, numRuns: 2, seed: 7, params: {x: {kind: uniform, value: [0, 1]}}"),
+            (Sound, "kind: random, numRuns: \"2\", params: {x: {kind: uniform, value: [0, 1]}}"),
+            (Shape, "kind: random, numRuns: null, params: {x: {kind: uniform, value: [0, 1]}}"),
+            (Shape, "kind: random, numRuns: 2, seed: \"7\", params: {x: {kind: uniform, value: [0, 1]}}"),
+            (Shape, "kind: grid, params: null"),
+            (Sound, "kind: grid, params: {}"),
+            (Sound, "kind: mapping, values: []"),
+            (Shape, "kind: mapping, values: null"),
+            (Sound, "kind: hyperopt, metric: {name: loss}, params: {x: {kind: uniform, value: [0, 1]}}"),
+            (Shape, "kind: hyperopt, metric: \"{{ m }}\", params: {x: {kind: uniform, value: [0, 1]}}"),
+            (
+                Shape,
+                "kind: bayes, numInitialRuns: 2, maxIterations: null, metric: {name: a}, params: {x: {kind: choice, value: [1]}}",
+            ),
+            (Params, "kind: random, numRuns: 2, params: {l: {kind: uniform, value: [0, 1]}}"),
+            (Params, "kind: grid, params: {x: {kind: daterange, value: [\"2026-01-01\", \"2026-01-05\", 1]}}"),
+        ],
+        search,
+    );
+    assert_eq!(verdict(&operation("matrix: \"{{ m }}\"")).0, Shape);
+}
+
+#[test]
+fn early_stopping() {
+    let rule = |fields: &str| {
+        operation(&format!(
+            "matrix: {{kind: random, numRuns: 2, params: {{x: {{kind: uniform, value: [0, 1]}}}}, earlyStopping: [{{{fields}}}]}}"
+        ))
+    };
+    check(
+        &[
+            (Sound, "kind: metric_early_stopping, metric: a, value: 1, optimization: maximize, policy: {kind: median}"),
+            (
+                Sound,
+                "kind: metric_early_stopping, metric: a, value: 1, optimization: maximize, policy: {kind: diff, percent: 5}",
+            ),
+            (Shape, "kind: metric_early_stopping, metric: a, value: 1, optimization: maximize, policy: {kind: diff}"),
+            (Shape, "kind: metric_early_stopping, metric: a, value: null, optimization: maximize"),
+            (Shape, "kind: metric_early_stopping, metric: a, value: 1, optimization: null"),
+            (
+                Shape,
+                "kind: metric_early_stopping, metric: a, value: 1, optimization: maximize, policy: {kind: median, evaluationInterval: \"1\"}",
+            ),
+            (Shape, "kind: failure_early_stopping, percent: null"),
+        ],
+        rule,
+    );
+}
+
+#[test]
+fn hooks_builds_joins_and_params() {
+    check(
+        &[
+            (Sound, "params: {x: {value: 2, contextOnly: \"yes\"}}"),
+            (Shape, "params: {x: {value: 2, contextOnly: 2}}"),
+            (Shape, "params: {x: {ref: ops.a, value: [outputs.b]}}"),
+            (Shape, "params: {x: {ref: ops.a}}"),
+            (Shape, "joins: [{query: \"status:succeeded\", limit: \"5\", params: {l: {value: outputs.a}}}]"),
+            (Params, "joins: [{query: \"status:succeeded\", params: {l: {value: loss}}}]"),
+            (Shape, "hooks: [{hubRef: notify, params: {a: 1}}]"),
+            (Shape, "hooks: [{hubRef: notify, params: {a: {vlaue: 1}}}]"),
+            (Shape, "build: {hubRef: kaniko, params: {a: text}}"),
+            (Shape, "build: {hubRef: kaniko, params: {a: {vlaue: 1}}}"),
+        ],
+        operation,
+    );
+    let hooked = verdict(&operation("hooks: [{hubRef: notify, params: {a: {value: 1}}}]"));
+    assert!(matches!(hooked.0, Sound | Warned), "{}", hooked.1);
+    let built = verdict(&operation("build: {hubRef: kaniko, params: {a: {value: 1}, b: \"{{ b }}\"}}"));
+    assert!(matches!(built.0, Sound | Warned), "{}", built.1);
+}
+
+#[test]
+fn declarations_of_inputs() {
+    let declared = |fields: &str| {
+        component(&format!("inputs: [{{name: a, {fields}}}]\nrun: {{kind: job, container: {{image: i}}}}"))
+    };
+    check(
+        &[
+            (Sound, "type: int, isOptional: true, value: 1"),
+            (Shape, "type: int, isOptional: null, value: 1"),
+            (Shape, "type: int, isOptional: \"{{ b }}\""),
+            (Shape, "type: int, isList: \"{{ b }}\", value: 1"),
+            (Sound, "type: int, isOptional: true, toInit: \"no\", delayValidation: 1"),
+            (Sound, "type: int, value: 3, validation: {gt: \"2\"}"),
+            (Shape, "type: int, value: 3, validation: {gt: \"3\"}"),
+            (Shape, "type: int, value: 3, validation: {minLength: 1}"),
+            (Shape, "type: str, value: a, validation: {multipleOf: 2}"),
+            (Shape, "type: str, value: abc, validation: {maxLength: 2}"),
+            (Warned, "value: abc, validation: {maxLength: 2}"),
+        ],
+        declared,
+    );
+    let given = |value: &str| {
+        format!(
+            "version: 1.1\nkind: operation\nparams: {{a: {value}}}\ncomponent:\n  inputs: [{{name: a, type: int}}]\n  run: {{kind: job, container: {{image: i}}}}\n"
+        )
+    };
+    check(&[(Sound, "1"), (Params, "null"), (Params, "{value: null}"), (Params, "{}")], given);
+}
+
+#[test]
+fn pods() {
+    let run = |fields: &str| component(&format!("run: {{kind: job, container: {{image: i}}, {fields}}}"));
+    check(
+        &[
+            (Sound, "volumes: [{name: v, emptyDir: {}}]"),
+            (Shape, "volumes: [{emptyDir: {}}]"),
+            (Shape, "volumes: [{name: null}]"),
+            (Shape, "init: [{git: {}}]"),
+            (Shape, "init: [{git: {revision: main}}]"),
+            (Sound, "init: [{git: {url: \"https://example.org/a\"}}]"),
+        ],
+        run,
+    );
+    let container = |fields: &str| component(&format!("run: {{kind: job, container: {{{fields}}}}}"));
+    check(
+        &[
+            (Sound, "image: i, command: [sh], args: a b"),
+            (Warned, "image: 1"),
+            (Warned, "image: i, command: 1"),
+            (Warned, "image: i, args: {a: b}"),
+            (Shape, "image: i, comand: [sh]"),
+        ],
+        container,
+    );
+    let elastic =
+        "run: {kind: pytorchjob, elasticPolicy: {metrics: [{type: Resource}]}, master: {container: {image: i}}}";
+    assert!(matches!(verdict(&component(elastic)).0, Sound | Warned));
+}
+
+#[test]
+fn presets_and_templates() {
+    let alone = "version: 1.1\nkind: operation\nisPreset: true\nqueue: a/b\n";
+    assert_eq!(verdict(alone).0, Shape);
+    let template = |enabled: bool| {
+        component(&format!("template: {{enabled: {enabled}}}\nrun: {{kind: job, container: {{image: i}}}}"))
+    };
+    assert_eq!((verdict(&template(false)).0, verdict(&template(true)).0), (Sound, Params));
+}
