@@ -212,8 +212,16 @@ fn show_hooks(view: &RunView, client: &Client) -> Result<()> {
         return Ok(());
     }
     out("\nFollowed by\n")?;
-    show::list(Output::Table, &hooks, &COLUMNS, |run| run.uuid.clone())
+    show::list(Output::Table, &hooks, &HOOKS, |run| run.uuid.clone())
 }
+
+const HOOKS: [Column<RunView>; 5] = [
+    ("UUID", |run| short(&run.uuid, 12)),
+    ("NAME", |run| run.name.clone()),
+    ("STATUS", |run| run.status.clone()),
+    ("TOOK", |run| took(run.started_at.as_deref(), run.finished_at.as_deref())),
+    ("MESSAGE", |run| or_dash(run.message.clone())),
+];
 
 /// Kinds of runs that make others.
 const PIPELINES: [&str; 2] = ["dag", "matrix"];

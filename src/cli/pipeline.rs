@@ -1,6 +1,7 @@
 //! A pipeline in the terminal: a graph by levels with states, a matrix as a table of its best runs, with progress.
 
 use super::show::{plain, short, took};
+use crate::domain::time::Span;
 use crate::server::views::{OperationView, PipelineView, TrialView};
 
 /// Lines of a graph at most: larger ones show each level as one line.
@@ -9,6 +10,8 @@ const LINES: usize = 60;
 const BAR: u64 = 30;
 /// Characters of an id.
 const ID: usize = 12;
+/// Names of operations in a row at most: those before one, those of a level that failed.
+const NAMES: usize = 4;
 /// Characters of a value in the table of a matrix.
 const VALUE: usize = 14;
 
@@ -30,7 +33,7 @@ fn progress(view: &PipelineView) -> String {
         .filter_map(|word| view.counts.get(*word))
         .sum();
     let counts: Vec<String> = view.counts.iter().map(|(word, n)| format!("{n} {word}")).collect();
-    let eta = view.eta_seconds.map(|eta| format!(", about {eta} s left")).unwrap_or_default();
+    let eta = view.eta_seconds.map(|eta| format!(", about {} left", Span::seconds(eta))).unwrap_or_default();
     match view.total.filter(|total| *total > 0) {
         Some(total) => {
             let full = (ended.min(total) * BAR / total) as usize;
@@ -76,8 +79,7 @@ fn graph(operations: &[OperationView]) -> String {
                 _ => "├",
             };
             let number = if i == 0 { (n + 1).to_string() } else { String::new() };
-            let after =
-                if one.after.is_empty() { String::new() } else { format!("← {}", plain(&one.after.join(", "))) };
+            let after = if one.after.is_empty() { String::new() } else { format!("← {}", names(&one.after)) };
             let time = if one.started_at.is_some() {
                 took(one.started_at.as_deref(), one.finished_at.as_deref())
             } else {
@@ -106,7 +108,15 @@ fn summary(level: &[OperationView]) -> String {
         }
     }
     let words: Vec<String> = counts.iter().map(|(status, n)| format!("{} {n} {status}", sign(status))).collect();
-    words.join("  ")
+    let failed: Vec<String> = level.iter().filter(|one| one.status == "failed").map(|one| one.name.clone()).collect();
+    let failed = if failed.is_empty() { String::new() } else { format!("  ✖ {}", names(&failed)) };
+    words.join("  ") + &failed
+}
+
+/// The first of some names, and how many there are beside them.
+fn names(all: &[String]) -> String {
+    let shown = plain(&all[..all.len().min(NAMES)].join(", "));
+    if all.len() > NAMES { format!("{shown} and {} more", all.len() - NAMES) } else { shown }
 }
 
 fn trials(view: &PipelineView) -> String {
@@ -182,7 +192,7 @@ mod tests {
             best: Vec::new(),
         };
         insta::assert_snapshot!(drawn(&view), @r"
-        ███████░░░░░░░░░░░░░░░░░░░░░░░  1/4  2 running, 1 succeeded, 1 waiting, about 12 s left
+        ███████░░░░░░░░░░░░░░░░░░░░░░░  1/4  2 running, 1 succeeded, 1 waiting, about 12s left
            1 ─ ✔ fetch    succeeded
            2 ┬ ● train-a  running                  ← fetch
              └ ● train-b  running                  ← fetch
@@ -190,6 +200,13 @@ mod tests {
         ");
         view.operations = (0..10_000).map(|i| one(&format!("n{i}"), "waiting", i / 10, &[])).collect();
         assert_eq!(drawn(&view).lines().count(), LINES + 2, "a line for progress, one for what is left out");
+        let many: Vec<String> = (0..7).map(|i| format!("n{i}")).collect();
+        view.operations[9_999].after = many;
+        (3..9).for_each(|i| view.operations[i].status = "failed".to_owned());
+        let first = drawn(&view).lines().nth(1).unwrap().to_owned();
+        assert_eq!(first, "   1 ─ ○ 4 waiting  ✖ 6 failed  ✖ n3, n4, n5, n6 and 2 more");
+        view.operations.drain(..9_999);
+        assert!(drawn(&view).trim_end().ends_with("← n0, n1, n2, n3 and 3 more"), "{}", drawn(&view));
         view.operations.clear();
         view.metric = Some("loss".to_owned());
         view.best = vec![TrialView {

@@ -155,6 +155,120 @@ mod tests {
         assert_eq!(leap, ["2028-02-29T00:00:00Z"]);
     }
 
+    /// Skipped hours, repeated hours, half hours, leap days: every time, forwards by a clock that goes on, and the last of
+    /// them looked for backwards, as after a pause.
+    #[test]
+    fn the_table_of_daylight_saving_and_leap_days() {
+        let table: [(&str, &str, &str, &str, &str); 12] = [
+            // The clock jumps: what it skips happens as much later.
+            (
+                "30 2 * * *",
+                "Europe/Paris",
+                "2025-03-29T12:00:00Z",
+                "2025-03-31T12:00:00Z",
+                "2025-03-30T01:30:00Z 2025-03-31T00:30:00Z",
+            ),
+            (
+                "30 2 * * *",
+                "America/New_York",
+                "2025-03-08T12:00:00Z",
+                "2025-03-10T12:00:00Z",
+                "2025-03-09T07:30:00Z 2025-03-10T06:30:00Z",
+            ),
+            (
+                "15 2 * * *",
+                "Australia/Lord_Howe",
+                "2025-10-04T00:00:00Z",
+                "2025-10-05T23:00:00Z",
+                "2025-10-04T15:45:00Z 2025-10-05T15:15:00Z",
+            ),
+            (
+                "0 * * * *",
+                "Europe/Paris",
+                "2025-03-30T00:00:00Z",
+                "2025-03-30T02:30:00Z",
+                "2025-03-30T01:00:00Z 2025-03-30T02:00:00Z",
+            ),
+            // It falls back: what it repeats happens once, unless every hour is meant.
+            (
+                "30 2 * * *",
+                "Europe/Paris",
+                "2025-10-25T12:00:00Z",
+                "2025-10-27T12:00:00Z",
+                "2025-10-26T00:30:00Z 2025-10-27T01:30:00Z",
+            ),
+            (
+                "30 1 * * *",
+                "America/New_York",
+                "2025-11-01T12:00:00Z",
+                "2025-11-03T12:00:00Z",
+                "2025-11-02T05:30:00Z 2025-11-03T06:30:00Z",
+            ),
+            (
+                "45 1 * * *",
+                "Australia/Lord_Howe",
+                "2025-04-05T00:00:00Z",
+                "2025-04-06T23:00:00Z",
+                "2025-04-05T14:45:00Z 2025-04-06T15:15:00Z",
+            ),
+            (
+                "0 * * * *",
+                "Europe/Paris",
+                "2025-10-25T23:30:00Z",
+                "2025-10-26T02:30:00Z",
+                "2025-10-26T00:00:00Z 2025-10-26T01:00:00Z 2025-10-26T02:00:00Z",
+            ),
+            // Without daylight saving nothing jumps.
+            (
+                "30 2 * * *",
+                "UTC",
+                "2025-03-29T12:00:00Z",
+                "2025-03-31T12:00:00Z",
+                "2025-03-30T02:30:00Z 2025-03-31T02:30:00Z",
+            ),
+            (
+                "30 2 * * *",
+                "Asia/Kolkata",
+                "2025-10-25T12:00:00Z",
+                "2025-10-26T23:00:00Z",
+                "2025-10-25T21:00:00Z 2025-10-26T21:00:00Z",
+            ),
+            // Leap days, and years without one.
+            (
+                "0 12 28-31 2 *",
+                "UTC",
+                "2028-02-27T00:00:00Z",
+                "2028-03-02T00:00:00Z",
+                "2028-02-28T12:00:00Z 2028-02-29T12:00:00Z",
+            ),
+            ("0 12 28-31 2 *", "UTC", "2027-02-27T00:00:00Z", "2027-03-02T00:00:00Z", "2027-02-28T12:00:00Z"),
+        ];
+        for (line, zone, since, until, expected) in table {
+            let expected: Vec<&str> = expected.split(' ').collect();
+            let cron = |catchup: &str| json!({"cron": line, "timeZone": zone, "catchup": catchup});
+            assert_eq!(fires(cron("last"), since, &[], until), expected, "{line} in {zone}");
+            let armed = Armed { since: at(since), last: None, fires: 0, run: None };
+            let last = Firing::Now(at(expected.last().unwrap()));
+            assert_eq!(next(&schedule(cron("last")), &armed, at(until)), last, "{line} in {zone}, backwards");
+            // Everything that was missed in a pause over the change is made up for, in order and once.
+            assert_eq!(
+                fires(cron("all"), since, &[(since, until)], until),
+                expected,
+                "{line} in {zone}, after a pause"
+            );
+        }
+        let century = Armed { since: at("2096-03-01T00:00:00Z"), last: None, fires: 0, run: None };
+        let leap = schedule(json!({"cron": "0 0 29 2 *"}));
+        assert_eq!(
+            next(&leap, &century, century.since),
+            Firing::At(at("2104-02-29T00:00:00Z")),
+            "2100 is no leap year"
+        );
+        // An interval knows no zones.
+        let every = json!({"frequency": 3600, "startAt": "2025-03-30T00:00:00Z"});
+        assert_eq!(fires(every, "2025-03-29T23:30:00Z", &[], "2025-03-30T03:10:00Z").len(), 4);
+    }
+
     #[test]
     fn intervals_moments_limits_and_ends() {
         let day = ("2025-01-01T00:00:20Z", "2025-01-01T05:00:00Z");
