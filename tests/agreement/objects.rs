@@ -23,7 +23,7 @@ use crate::data::{folder, records, text};
 const RUN: u128 = 0x8aac_02e3_a62a_4f0a_aa25_7c59_da5e_ab80;
 
 /// Files that ours refuses to put into a cluster, with a part of what it says, and why that is right.
-const REFUSED: [(&str, &str, &str); 3] = [
+const REFUSED: [(&str, &str, &str); 4] = [
     (
         "files/polyaxon-examples/in_cluster/sklearn/iris/streamlit-polyaxonfile.yml",
         "needs a store of artifacts",
@@ -35,6 +35,11 @@ const REFUSED: [(&str, &str, &str); 3] = [
         "the original clones nothing from a connection that is a volume, in silence",
     ),
     ("files/cli-python-fixtures/services__get_fxt_service_with_inputs.json", "needs a `url`", "the same"),
+    (
+        "files/polyaxon-quick-start/scheduling/hooks/slack-hook.yaml",
+        "no component is called `slack`",
+        "its hook names a component of a public hub, of which there is no copy",
+    ),
 ];
 
 /// Where the two may differ, by the beginning of a JSON pointer, and why.
