@@ -175,6 +175,8 @@ pub enum StartSource {
         path: String,
         /// What it holds.
         content: String,
+        /// Files that it refers to by path, as seen from it, and what they hold.
+        beside: Vec<(String, String)>,
     },
     /// An earlier run, as it was pinned.
     Run {
@@ -414,7 +416,8 @@ impl ControlPlane {
                     let place = place.ok_or_else(|| ControlError::NotFound(unknown()))?;
                     RequestSource::Workflow { name: name.clone(), place }
                 }
-                StartSource::Text { path, content } => RequestSource::Text {
+                StartSource::Text { path, content, beside } => RequestSource::Text {
+                    beside: beside.clone(),
                     path: path.clone(),
                     content: content.clone(),
                     project: request.project.clone().or_else(|| only_project(&applied.catalog)),

@@ -11,7 +11,10 @@ use super::client::Client;
 use super::show::{self, Output, OutputArgs, note, out};
 use super::{Exit, Result, local, lone, ops, watch};
 use crate::domain::compile::report::{Format, Sources, render};
-use crate::domain::compile::{Asked, Depth, Request, RequestSource, compile, compile_request};
+use crate::domain::compile::{
+    Asked, Depth, Reference, Request, RequestSource, compile, compile_alone, compile_request,
+};
+use crate::domain::files::{FileContent, SourceFile};
 use crate::domain::ids::{Name, ProjectName, WorkflowName};
 use crate::domain::workflow::resolved::resolved;
 use crate::reconciler::new_run_id;
@@ -66,13 +69,14 @@ pub fn run(args: RunArgs, client: impl FnOnce() -> Result<Client>) -> Result {
     if args.dry_run {
         return dry_run(&args, what, project, params);
     }
-    let (workflow, file) = match what {
-        What::Workflow(name) => (Some(name.to_string()), None),
+    let (workflow, file, beside) = match what {
+        What::Workflow(name) => (Some(name.to_string()), None, Vec::new()),
         What::File(path) => {
             let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             // In a repository a file is known by its place there: it says the project and what it refers to.
             let inside = local::root_of(&path)?.map(|(_, inside)| inside);
-            (None, Some(FileText { path: inside.unwrap_or_else(|| file_name(&path)), text }))
+            let beside = if inside.is_some() { Vec::new() } else { beside(&path, &text)? };
+            (None, Some(FileText { path: inside.unwrap_or_else(|| file_name(&path)), text }), beside)
         }
     };
     let body = StartBody {
@@ -80,6 +84,7 @@ pub fn run(args: RunArgs, client: impl FnOnce() -> Result<Client>) -> Result {
         project: project.filter(|_| file.is_some()),
         workflow,
         file,
+        beside,
         params,
         queue: args.queue,
         name: args.name,
@@ -96,6 +101,23 @@ pub fn run(args: RunArgs, client: impl FnOnce() -> Result<Client>) -> Result {
     }
     note(&format!("run {} ({}) in queue {}", run.uuid, show::plain(&run.name), run.queue));
     Ok(ops::outcome(&watch::timeline(&client, &run.uuid, true)?))
+}
+
+/// The files that a polyaxonfile outside a repository refers to by path, as seen from it; of them, those that exist.
+fn beside(path: &Path, text: &str) -> Result<Vec<FileText>> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let read = |reference: Reference<'_>| match reference {
+        Reference::File(name) => std::fs::read(folder.join(name)).ok().map(FileContent::Text),
+        // What is not beside it is the server's to find.
+        Reference::Copy(_) => None,
+    };
+    let own = SourceFile { path: file_name(path), content: FileContent::Text(text.into()) };
+    let found = compile_alone(own, &Asked::default(), Depth::Shape, true, &read).files;
+    let texts = found.into_iter().filter(|file| file.path != file_name(path)).filter_map(|file| match file.content {
+        FileContent::Text(bytes) => Some(String::from_utf8(bytes).map(|text| FileText { path: file.path, text })),
+        _ => None,
+    });
+    Ok(texts.collect::<Result<Vec<_>, _>>().context("what it refers to is no text")?)
 }
 
 /// A file when there is one of that name, or when it is called like one; else a workflow.
@@ -141,7 +163,7 @@ fn dry_run(args: &RunArgs, what: What, project: Option<ProjectName>, params: Ind
     let source = match what {
         What::File(path) => {
             let content = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            RequestSource::Text { path: inside, content, project }
+            RequestSource::Text { path: inside, content, project, beside: Vec::new() }
         }
         What::Workflow(name) => {
             let catalog = compile(&files).catalog;

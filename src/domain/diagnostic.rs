@@ -135,6 +135,22 @@ impl Diagnostics {
         self.0.iter()
     }
 
+    /// The same with another name for a file: as the person knows it.
+    pub fn with_file_called(self, from: &str, to: &str) -> Self {
+        let called = |mut place: Place| {
+            if &*place.file == from {
+                place.file = to.into();
+            }
+            place
+        };
+        let rename = |problem: Diagnostic| Diagnostic {
+            place: called(problem.place),
+            related: problem.related.into_iter().map(|(place, why)| (called(place), why)).collect(),
+            ..problem
+        };
+        Self(self.0.into_iter().map(rename).collect())
+    }
+
     /// How many errors there are.
     pub fn errors(&self) -> usize {
         self.0.iter().filter(|d| d.severity == Severity::Error).count()

@@ -263,7 +263,11 @@ pub(super) async fn start(
 ) -> Result<(StatusCode, Json<RunView>), ApiError> {
     let source = match (body.workflow, body.file) {
         (Some(workflow), None) => StartSource::Workflow(workflow_name(&workflow, body.project.as_ref())?),
-        (None, Some(file)) => StartSource::Text { path: file.path, content: file.text },
+        (None, Some(file)) => StartSource::Text {
+            path: file.path,
+            content: file.text,
+            beside: body.beside.into_iter().map(|file| (file.path, file.text)).collect(),
+        },
         _ => return Err(ApiError::bad_request("give either `workflow` or `file`")),
     };
     let request = StartRequest {

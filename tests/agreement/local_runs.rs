@@ -29,7 +29,7 @@ enum Comes {
 }
 use Comes::{NoProgram, One, Search};
 
-const FILES: [(&str, Comes); 47] = [
+const FILES: [(&str, Comes); 50] = [
     ("docs/head/site__docs__guides__iterative-process__iterate-with-cli-git-code__L31.yaml", One),
     ("docs/head/site__docs__guides__iterative-process__iterate-with-cli-local-code__L28.yaml", One),
     ("docs/head/site__docs__guides__iterative-process__iterate-with-inline-scripts__L13.yaml", One),
@@ -60,13 +60,16 @@ const FILES: [(&str, Comes); 47] = [
     ("files/cli/typing/matrix_file_with_int_float_types.yml", Search(4)),
     ("files/polyaxon-examples/in_cluster/ignite/polyaxonfile.yml", One),
     ("files/polyaxon-examples/in_cluster/keras/bidirectional_lstm/polyaxonfile.yml", One),
+    ("files/polyaxon-examples/in_cluster/keras/bidirectional_lstm/polyaxonfile_gpu.yml", One),
     ("files/polyaxon-examples/in_cluster/lightgbm/wine/polyaxonfile.yml", One),
     ("files/polyaxon-examples/in_cluster/pytorch_lightning/polyaxonfile.yml", One),
     ("files/polyaxon-examples/in_cluster/sklearn/boston/polyaxonfile.yml", One),
     ("files/polyaxon-examples/in_cluster/sklearn/iris/hyper-polyaxonfile.yml", Search(15)),
     ("files/polyaxon-examples/in_cluster/sklearn/iris/polyaxonfile.yml", One),
+    ("files/polyaxon-examples/in_cluster/sklearn/newsgroup/polyaxon_hyperparams.yml", Search(50)),
     ("files/polyaxon-examples/in_cluster/sklearn/newsgroup/polyaxonfile.yml", One),
     ("files/polyaxon-examples/in_cluster/sklearn/sgd_classifier/polyaxonfile.yml", One),
+    ("files/polyaxon-examples/in_cluster/sklearn/sgd_classifier/polyaxonfile_hyperparams.yml", Search(50)),
     ("files/polyaxon-examples/in_cluster/spacy/train/component.yaml", One),
     ("files/polyaxon-examples/in_cluster/tensorflow/mnist/polyaxonfile.yml", One),
     ("files/polyaxon-examples/in_cluster/xgboost/boston/polyaxonfile.yml", One),

@@ -13,6 +13,7 @@ fn request(path: &str, content: &str) -> Request {
             path: path.into(),
             content: content.into(),
             project: Some(ProjectName::parse("vision").unwrap()),
+            beside: Vec::new(),
         },
         params: IndexMap::new(),
         queue: None,
@@ -64,4 +65,29 @@ fn problems_stand_at_their_place_in_the_file_that_was_sent() {
     let found = problems(&asked);
     assert!(matches!(&found[..], [one] if one.starts_with("simple_job.yml:1:1 ") && one.contains("lr")), "{found:?}");
     assert!(problems(&request("simple_job.yml", COMPONENT))[0].starts_with("simple_job.yml:"));
+}
+
+#[test]
+fn what_it_refers_to_is_sent_beside_it_and_stays_in_its_project() {
+    let operation = "version: 1.1\nkind: operation\npathRef: ../shared/train.yaml\nparams: {lr: {value: 0.5}}\n";
+    let sent = |beside: &[(&str, &str)]| {
+        let mut asked = request("op.yaml", operation);
+        let RequestSource::Text { beside: files, .. } = &mut asked.source else { unreachable!() };
+        *files = beside.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        asked
+    };
+    let asked = sent(&[("../shared/train.yaml", COMPONENT)]);
+    let (_, workflow) = compile_request(&over_base(""), &asked).unwrap();
+    assert_eq!(workflow.operation.run["container"]["command"], json!(["train", "{{ lr }}"]));
+    assert!(problems(&sent(&[]))[0].contains("no spec lies at"), "{:?}", problems(&sent(&[])));
+    // What decides over others is not a file's to bring along.
+    for far in
+        ["./queue.yaml", "../../../queues/us-east/gpu.yaml", "../../../../etc/x.yaml", "../project.yaml", "/etc/passwd"]
+    {
+        let found = problems(&sent(&[(far, "version: 1.1\nkind: queue\nname: a\nagent: us-east\n")]));
+        assert!(found[0].contains("too far away"), "{found:?}");
+    }
+    let many: Vec<(String, &str)> = (0..101).map(|i| (format!("{i}.yaml"), "")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+    assert!(problems(&sent(&many))[0].contains("more than 100 files"));
 }

@@ -55,7 +55,7 @@ use library::Library;
 pub use load::{CompileCache, is_policy};
 use load::{Loaded, Room, Source, folder_of, load_all, load_documents};
 use policy::{Policy, Written};
-pub use request::{Request, RequestSource, compile_request};
+pub use request::{MAX_BESIDE, Request, RequestSource, compile_request};
 use resolve::{Context, Draft};
 use schema::Shape;
 pub use value::flag;

@@ -9,11 +9,17 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::document::Document;
+use super::library::joined;
+use super::load::is_policy;
+use super::text::shown;
 use super::{codes, compile_with_document, parse, resolve};
 use crate::domain::catalog::ResolvedWorkflow;
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::domain::files::{FileContent, FileSet, SourceFile};
 use crate::domain::ids::{ProjectName, WorkflowName};
+
+/// Most files that are sent beside a polyaxonfile: the components of a large graph.
+pub const MAX_BESIDE: usize = 100;
 
 /// What to run, and what is different from what is written.
 #[derive(Debug, Clone)]
@@ -46,26 +52,40 @@ pub enum RequestSource {
         content: String,
         /// Its project, when the path does not say.
         project: Option<ProjectName>,
+        /// Files that it refers to by path, as seen from it, and what they hold; at most [`MAX_BESIDE`].
+        beside: Vec<(String, String)>,
     },
 }
 
 /// Compiles what is asked for against the policy and the components of some files. Problems have their places in the
 /// text as it was written.
 pub fn compile_request(files: &FileSet, request: &Request) -> Result<(ProjectName, ResolvedWorkflow), Diagnostics> {
-    let (path, document) = match &request.source {
-        RequestSource::Workflow { name, place } => (place.file.to_string(), of_workflow(files, name, place)?),
-        RequestSource::Text { path, content, project } => of_text(path, content, project.as_ref())?,
+    let (path, document, beside) = match &request.source {
+        RequestSource::Workflow { name, place } => {
+            (place.file.to_string(), of_workflow(files, name, place)?, Vec::new())
+        }
+        RequestSource::Text { path, content, project, beside } => {
+            let (placed, document) = of_text(path, content, project.as_ref())?;
+            let beside = placed_beside(&placed, path, beside)?;
+            (placed, document, beside)
+        }
     };
     let document = worked_in(document, request);
     let file = Arc::clone(&document.file);
-    let mut compiled = compile_with_document(&only_named(files, &path, &document.value), &path, document);
+    let mut around = only_named(files, &path, &document.value);
+    around.files.retain(|file| beside.iter().all(|sent| sent.path != file.path));
+    around.files.extend(beside);
+    let mut compiled = compile_with_document(&around, &path, document);
     let found = compiled.catalog.take().and_then(|catalog| {
         let ours = |place: &Option<Place>| place.as_ref().is_some_and(|place| place.file == file);
         catalog.workflows.into_iter().find(|(_, workflow)| ours(&workflow.place))
     });
     match found {
         Some((name, workflow)) => Ok((name.project, workflow.item)),
-        None => Err(compiled.diagnostics),
+        None => Err(match &request.source {
+            RequestSource::Workflow { .. } => compiled.diagnostics,
+            RequestSource::Text { path: sent, .. } => compiled.diagnostics.with_file_called(&path, sent),
+        }),
     }
 }
 
@@ -107,7 +127,32 @@ fn of_text(path: &str, content: &str, project: Option<&ProjectName>) -> Result<(
             return Err(problems);
         }
     };
+    // What it refers to is looked for from where it is compiled.
+    let document = Document { file: placed.as_str().into(), ..document };
     Ok((placed, document))
+}
+
+/// The files that were sent beside a polyaxonfile, where it looks for them. They stay in its project, and are no policy.
+fn placed_beside(placed: &str, path: &str, beside: &[(String, String)]) -> Result<Vec<SourceFile>, Diagnostics> {
+    let refuse = |message: String| {
+        let mut problems = Diagnostics::default();
+        problems.push(
+            Diagnostic::error(codes::OUTSIDE, Place::file(path), message)
+                .help("put what it refers to beside it, or run it from a repository of specs"),
+        );
+        problems
+    };
+    if beside.len() > MAX_BESIDE {
+        return Err(refuse(format!("it refers to more than {MAX_BESIDE} files")));
+    }
+    let project = placed.split('/').take(2).chain([""]).collect::<Vec<_>>().join("/");
+    let place = |(name, content): &(String, String)| {
+        let content = FileContent::Text(content.clone().into_bytes());
+        let file = joined(placed, name, true).map(|path| SourceFile { path, content });
+        file.filter(|file| file.path.starts_with(&project) && !is_policy(file))
+            .ok_or_else(|| refuse(format!("it refers to `{}`, too far away or no component", shown(name))))
+    };
+    beside.iter().map(place).collect()
 }
 
 /// The document with the request in it.

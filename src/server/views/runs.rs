@@ -129,6 +129,9 @@ pub struct StartBody {
     /// A polyaxonfile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<FileText>,
+    /// Files that the polyaxonfile refers to by path, as seen from it: `./train.yaml`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<FileText>,
     /// Values for inputs.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub params: IndexMap<String, Value>,
