@@ -16,7 +16,7 @@ use crate::domain::catalog::{Catalog, CompiledOperation};
 use crate::domain::compile::{CompileCache, Request, RequestSource, compile_request, compile_with};
 use crate::domain::diagnostic::Diagnostics;
 use crate::domain::dispatch::command::{Command, Outcome, Rejection};
-use crate::domain::dispatch::event::{NewRun, Origin};
+use crate::domain::dispatch::event::{NewRun, Origin, RevisionApplied};
 use crate::domain::dispatch::history::RunRow;
 use crate::domain::dispatch::status::Status;
 use crate::domain::files::FileSet;
@@ -30,6 +30,7 @@ use crate::engine::{Engine, EngineError};
 use crate::reconciler::{
     Desired, Followed, Nudge, Nudges, Reconciler, Shared, Sides, get, new_run_id, revision_of, set,
 };
+use crate::revision::policies;
 use crate::source::{Mirror, SourceError, SourceSpec, Watch, Watcher};
 use crate::store::{SqliteStore, StoreError};
 use crate::switches::Switches;
@@ -356,6 +357,14 @@ impl ControlPlane {
             )
         });
         (plan, compiled.diagnostics)
+    }
+
+    /// What the policies of some files would change in the state as it is, if they are sound.
+    pub fn policies(&self, files: &FileSet) -> (Option<RevisionApplied>, Diagnostics) {
+        let compiled = compile_with(files, &mut self.0.cache.lock().unwrap_or_else(PoisonError::into_inner));
+        let catalog = compiled.catalog;
+        let change = catalog.map(|catalog| self.0.engine.read(|state| policies(state, &catalog)));
+        (change, compiled.diagnostics)
     }
 
     /// Starts a run.

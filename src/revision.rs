@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::catalog::Catalog;
 use crate::domain::dispatch::State;
 use crate::domain::dispatch::event::{Cursor, OrganizationLimits, RevisionApplied};
 use crate::domain::dispatch::history::{RunFilter, RunOrder};
 use crate::domain::dispatch::status::Status;
-use crate::domain::ids::{CommitId, QueueName, WorkflowName};
+use crate::domain::ids::{CommitId, Digest, QueueName, WorkflowName};
 use crate::domain::plan::{
     Admissions, Admitted, Live, LiveAgent, LiveOrganization, LiveQueue, LiveRun, Plan, WorkflowUse,
 };
@@ -21,22 +22,36 @@ const LISTED_RUNS: usize = 10_000;
 
 /// The event that makes the state what the catalog wants.
 pub fn revision(state: &State, wanted: &Wanted, plan: &Plan, policy: CommitId, note: String) -> RevisionApplied {
-    let catalog = &wanted.catalog;
+    let subject: String = wanted.files.message.lines().next().unwrap_or_default().chars().take(200).collect();
+    let (commit, plan_digest) = (wanted.revision.commit.clone(), plan.digest);
+    let mut event =
+        RevisionApplied { commit, policy, subject, plan: plan_digest, note, ..policies(state, &wanted.catalog) };
+    for (name, admitted) in &plan.cursors {
+        let cursor =
+            Cursor { spec: admitted.spec_digest, inputs: admitted.inputs_digest, commit: admitted.commit.clone() };
+        if state.cursors().get(name) != Some(&cursor) {
+            event.cursors.insert(name.clone(), cursor);
+        }
+    }
+    event
+}
+
+/// The policies of a catalog, as far as the state has others; of no commit yet.
+pub fn policies(state: &State, catalog: &Catalog) -> RevisionApplied {
     let organization = &catalog.organization.item;
     let limits = OrganizationLimits { concurrency: organization.concurrency, sharing: organization.sharing };
-    let subject: String = wanted.files.message.lines().next().unwrap_or_default().chars().take(200).collect();
     let mut event = RevisionApplied {
-        commit: wanted.revision.commit.clone(),
-        policy,
-        subject,
-        plan: plan.digest,
+        commit: CommitId::new("wanted"),
+        policy: CommitId::new("wanted"),
+        subject: String::new(),
+        plan: Digest::of(b""),
         organization: (state.organization().0 != limits).then_some(limits),
         agents: BTreeMap::new(),
         queues: BTreeMap::new(),
         projects: BTreeMap::new(),
         renamed: BTreeMap::new(),
         cursors: BTreeMap::new(),
-        note,
+        note: String::new(),
     };
     let live_agents: BTreeMap<_, _> = state.agents().map(|agent| (agent.name.clone(), agent)).collect();
     for (name, agent) in &catalog.agents {
@@ -80,13 +95,6 @@ pub fn revision(state: &State, wanted: &Wanted, plan: &Plan, policy: CommitId, n
     for name in state.projects().keys() {
         if !catalog.projects.contains_key(name) {
             event.projects.insert(name.clone(), None);
-        }
-    }
-    for (name, admitted) in &plan.cursors {
-        let cursor =
-            Cursor { spec: admitted.spec_digest, inputs: admitted.inputs_digest, commit: admitted.commit.clone() };
-        if state.cursors().get(name) != Some(&cursor) {
-            event.cursors.insert(name.clone(), cursor);
         }
     }
     event

@@ -197,7 +197,7 @@ fn run(cli: Cli) -> Result {
         Verb::Projects(verb) => projects::run(verb, &client()?),
         Verb::Workflows(verb) => workflows::run(verb, &client()?),
         Verb::Sync(verb) => sync::run(verb, &client()?),
-        Verb::Simulate(args) => simulate::run(&args),
+        Verb::Simulate(args) => simulate::run(&args, client),
         Verb::Schema(args) => page(schema::run(&args)),
         Verb::Explain(args) => page(explain::run(&args)),
         Verb::Completions { shell } => {

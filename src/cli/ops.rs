@@ -191,6 +191,12 @@ struct Whole {
 
 fn get(run: &str, output: Output, client: &Client) -> Result<()> {
     let view: RunView = client.get(&path(run))?;
+    if output == Output::Table && WAITING.contains(&view.status.as_str()) {
+        let why: ExplainView = client.get(&format!("{}/explain", path(&view.uuid)))?;
+        show_run(output, &view)?;
+        out(&format!("\n{}\n", show::plain(&why.sentence)))?;
+        return why.forecast.map_or(Ok(()), |forecast| out(&format!("{}\n", show::plain(&forecast.sentence))));
+    }
     if !PIPELINES.contains(&view.kind.as_str()) {
         show_run(output, &view)?;
         return if output == Output::Table { show_hooks(&view, client) } else { Ok(()) };
@@ -222,6 +228,9 @@ const HOOKS: [Column<RunView>; 5] = [
     ("TOOK", |run| took(run.started_at.as_deref(), run.finished_at.as_deref())),
     ("MESSAGE", |run| or_dash(run.message.clone())),
 ];
+
+/// Statuses of which one wants to know why it lasts.
+const WAITING: [&str; 4] = ["created", "compiled", "queued", "retrying"];
 
 /// Kinds of runs that make others.
 const PIPELINES: [&str; 2] = ["dag", "matrix"];

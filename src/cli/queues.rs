@@ -4,10 +4,10 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use super::client::{Client, encode, query};
-use super::show::{self, Column, Output, OutputArgs, age, note, short, telling_length};
+use super::show::{self, Column, Output, OutputArgs, age, note, out, short, telling_length};
 use super::{Exit, Result};
 use crate::domain::spec::{Limit, Priority};
-use crate::server::views::{PlaceView, QueueChange, QueueView};
+use crate::server::views::{ForecastView, PlaceView, QueueChange, QueueView};
 
 /// What to do with queues.
 #[derive(Debug, Subcommand)]
@@ -68,7 +68,15 @@ pub fn run(verb: Queues, client: &Client) -> Result {
             let queues: Vec<QueueView> = client.get("/queues")?;
             show::list(output.output, &queues, &COLUMNS, |queue| queue.name.clone())?;
         }
-        Queues::Get { queue, output } => show_queue(output.output, &client.get(&path(&queue)?)?)?,
+        Queues::Get { queue, output } => {
+            let path = path(&queue)?;
+            let queue: QueueView = client.get(&path)?;
+            show_queue(output.output, &queue)?;
+            if output.output == Output::Table && queue.queued > 0 {
+                let last: Option<ForecastView> = client.get(&format!("{path}/forecast"))?;
+                last.map_or(Ok(()), |last| out(&format!("\nThe last in line: {}\n", show::plain(&last.sentence))))?;
+            }
+        }
         Queues::Line { queue, limit, output } => {
             let limit = limit.to_string();
             let mut places: Vec<PlaceView> =

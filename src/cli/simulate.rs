@@ -1,4 +1,5 @@
-//! `simulate`: a workload through the real dispatcher in virtual time.
+//! `simulate`: a workload through the real dispatcher in virtual time; or what a change of policy would do to those that
+//! wait on a server now.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
+use super::client::Client;
 use super::show::{self, Column, Output, OutputArgs, note, out};
 use super::{Exit, Result};
 use crate::domain::compile::read_workload;
@@ -14,20 +16,31 @@ use crate::domain::diagnostic::Diagnostics;
 use crate::domain::files::{FileContent, FileSet, SourceFile};
 use crate::domain::ids::CommitId;
 use crate::domain::simulate::{ClassResult, SimulationResult, simulate};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Span, Timestamp};
+use crate::server::views::{PlanBody, QueueWaitsView, WhatIfView};
+use crate::source::{read_revision, read_worktree};
 
 /// What to simulate, and how to say what it came to.
 #[derive(Debug, Args)]
 #[command(after_help = "A workload is one YAML document; `tidegate schema workload` says what may stand in it, and \
-benches/workloads/ has two that others publish their times for. The same file gives the same numbers, always.")]
+benches/workloads/ has two that others publish their times for. The same file gives the same numbers, always.\n\n\
+With --repo or --head the server plays what waits on it now twice, under its policies and under those of the files, with \
+recent durations: `tidegate simulate --repo . --head my-branch`. Nothing is changed.")]
 pub struct SimulateArgs {
     /// The workload, a YAML file
-    workload: PathBuf,
+    #[arg(required_unless_present_any = ["repo", "head"], conflicts_with_all = ["repo", "head"])]
+    workload: Option<PathBuf>,
+    /// Instead of a workload: the repository whose policies to try on what waits on the server now
+    #[arg(long, value_name = "PATH")]
+    repo: Option<PathBuf>,
+    /// The revision to try; the files as they are on disk when absent
+    #[arg(long, value_name = "REF")]
+    head: Option<String>,
     /// Start at most so many operations in a second of virtual time, whatever the workload says
-    #[arg(long, value_name = "PER-SECOND", value_parser = budget)]
+    #[arg(long, value_name = "PER-SECOND", value_parser = budget, conflicts_with_all = ["repo", "head"])]
     write_budget: Option<f64>,
     /// Draw use and line over time
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["repo", "head"])]
     svg: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
@@ -39,9 +52,65 @@ fn budget(text: &str) -> Result<f64, String> {
 }
 
 /// Carries it out.
-pub fn run(args: &SimulateArgs) -> Result {
-    let path = args.workload.display().to_string();
-    let bytes = std::fs::read(&args.workload).with_context(|| format!("cannot read {path}"))?;
+pub fn run(args: &SimulateArgs, client: impl FnOnce() -> Result<Client>) -> Result {
+    match &args.workload {
+        Some(workload) => play(args, workload),
+        None => what_if(args, &client()?),
+    }
+}
+
+/// Tries the policies of some files on what waits on a server.
+fn what_if(args: &SimulateArgs, client: &Client) -> Result {
+    let repo = args.repo.as_deref().unwrap_or(Path::new("."));
+    let files = match &args.head {
+        Some(head) => read_revision(repo, head).with_context(|| format!("cannot read {}", show::plain(head)))?,
+        None => read_worktree(repo).with_context(|| format!("cannot read the files in {}", repo.display()))?,
+    };
+    let answer: WhatIfView = client.post("/simulate", &PlanBody::of(&files, Vec::new(), show::width(), false))?;
+    answer.diagnostics.iter().for_each(|problem| note(&show::problem(problem)));
+    match args.output.output {
+        Output::Table => {
+            show::list(Output::Table, &answer.queues, &WAITS, |queue| queue.queue.clone())?;
+            out(&format!("\n{}\n", rests_on(&answer)))?;
+        }
+        output => show::one(output, &answer, "what-if", &[])?,
+    }
+    Ok(Exit::Fine)
+}
+
+const WAITS: [Column<QueueWaitsView>; 8] = [
+    ("QUEUE", |queue| queue.queue.clone()),
+    ("WAITING", |QueueWaitsView { before, .. }| (before.started + before.stopped + before.left).to_string()),
+    ("MEAN NOW", |queue| wait(queue.before.mean_seconds)),
+    ("THEN", |queue| wait(queue.after.mean_seconds)),
+    ("LAST NOW", |queue| wait(queue.before.last_seconds)),
+    ("THEN", |queue| wait(queue.after.last_seconds)),
+    ("NEVER NOW", |queue| queue.before.left.to_string()),
+    ("THEN", |QueueWaitsView { after, .. }| match after.stopped {
+        0 => after.left.to_string(),
+        stopped => format!("{}, {stopped} stopped", after.left),
+    }),
+];
+
+fn wait(seconds: Option<f64>) -> String {
+    seconds.map_or_else(|| "-".to_owned(), |seconds| Span((seconds * 1000.0) as u64).to_string())
+}
+
+fn rests_on(answer: &WhatIfView) -> String {
+    let mut text = match (answer.queues.is_empty(), answer.samples) {
+        (true, _) => "nobody waits".to_owned(),
+        (false, 0) => "no run has ended yet: every run is taken to last a minute".to_owned(),
+        (false, n) => format!("from {n} recent durations; what comes later is not foreseen"),
+    };
+    if answer.cut {
+        text.push_str("; there was too much to play to the end, so what is left may start all the same");
+    }
+    text
+}
+
+fn play(args: &SimulateArgs, workload: &Path) -> Result {
+    let path = workload.display().to_string();
+    let bytes = std::fs::read(workload).with_context(|| format!("cannot read {path}"))?;
     let (workload, problems) = read_workload(&path, &bytes);
     let Some(mut workload) = workload else {
         say(&path, bytes, &problems)?;

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use super::Api;
 use super::error::{ApiError, accepted};
 use super::extract::{Actor, Body, Params};
-use super::views::{AgentView, DoneView, PlaceView, QueueChange, QueueView};
+use super::forecast;
+use super::views::{AgentView, DoneView, ForecastView, PlaceView, QueueChange, QueueView};
 use crate::domain::dispatch::State as Dispatch;
 use crate::domain::dispatch::command::Command;
 use crate::domain::dispatch::history::MAX_PAGE;
@@ -57,6 +58,18 @@ pub(super) async fn change_queue(
     let command = Command::ChangeQueue { queue: name.clone(), policy: Box::new(policy), by };
     accepted(engine.ask(command, Vec::new()).await?)?;
     api.queue_view(&name).map(Json)
+}
+
+/// When whoever stands last in a queue may expect to start.
+pub(super) async fn queue_forecast(
+    State(api): State<Api>,
+    Path((agent, queue)): Path<(String, String)>,
+) -> Result<Json<Option<ForecastView>>, ApiError> {
+    let name = queue_name(&agent, &queue)?;
+    if !api.control.engine().read(|state| state.queues().any(|queue| *queue.name == name)) {
+        return Err(no_queue(&name));
+    }
+    Ok(Json(forecast::of_queue(&api, name).await?))
 }
 
 pub(super) async fn line(

@@ -145,6 +145,14 @@ pub fn routes() -> Vec<Route> {
         get("/api/v1/queues/{agent}/{queue}/line", "queueLine", "Who stands in a queue, first in line first.", policy::line)
             .query::<policy::LineQuery>()
             .json::<Vec<PlaceView>>(),
+        get(
+            "/api/v1/queues/{agent}/{queue}/forecast",
+            "queueForecast",
+            "When whoever stands last in a queue may expect to start; null when nobody stands there, or nothing has ended \
+             lately to go by.",
+            policy::queue_forecast,
+        )
+        .json::<Option<ForecastView>>(),
         get("/api/v1/agents", "listAgents", "The agents with their use.", policy::agents).json::<Vec<AgentView>>(),
         get("/api/v1/agents/{agent}", "getAgent", "One agent.", policy::agent).json::<AgentView>(),
         post(
@@ -184,5 +192,8 @@ pub fn routes() -> Vec<Route> {
         post("/api/v1/plan", "plan", "Says what applying some files would do.", sync::plan)
             .body::<PlanBody>()
             .json::<PlanView>(),
+        post("/api/v1/simulate", "simulate", "Says what the policies of some files would do to those that wait.", sync::what_if)
+            .body::<PlanBody>()
+            .json::<WhatIfView>(),
     ]
 }

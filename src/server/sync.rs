@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::Api;
 use super::error::ApiError;
 use super::extract::{Body, Params};
+use super::forecast;
 use super::views::*;
 use crate::domain::dispatch::history::MAX_PAGE;
 use crate::domain::files::{FileContent, FileSet, SourceFile, TreePath};
@@ -112,6 +113,16 @@ pub(super) async fn plan(State(api): State<Api>, Body(body): Body<PlanBody>) -> 
     };
     let planned = tokio::task::spawn_blocking(work).await;
     planned.map(Json).map_err(|_| ApiError::internal("planning failed: the log of the server says more"))
+}
+
+/// What the policies of some files would do to those that wait.
+pub(super) async fn what_if(State(api): State<Api>, Body(body): Body<PlanBody>) -> Result<Json<WhatIfView>, ApiError> {
+    let control = api.control.clone();
+    let work = tokio::task::spawn_blocking(move || control.policies(&file_set(body)));
+    let (change, problems) =
+        work.await.map_err(|_| ApiError::internal("compiling failed: the log of the server says more"))?;
+    let change = change.ok_or_else(|| ApiError::invalid(&problems))?;
+    Ok(Json(WhatIfView { diagnostics: diagnostics(&problems), ..forecast::what_if(&api, change).await? }))
 }
 
 /// The exit code of `diff` for a plan.

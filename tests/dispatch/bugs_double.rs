@@ -1,12 +1,4 @@
 //! Bugs of others, third class: dispatched twice, or an update lost; and what gets slow or starves with many pending.
-//!
-//! What cannot occur by construction, and by which:
-//!
-//! | bug | construction |
-//! |---|---|
-//! | armada #4584, a rolled-back transaction leaves half of itself in memory | when an append fails nothing of memory is kept: the state is folded anew (`engine.rs`, `Loop::reload`; `tests/path/outages.rs` has full disks) |
-//! | kueue #12383, making a job deletes one of the same name | launching creates under the name of run and attempt and never deletes (`target/mod.rs`) |
-//! | kueue #9715 #8095 #9232 #8064, airflow #19622 #21473 #45636 #49508, argo #16606 #12039, armada #4807 #4710, dagster #25743, slurm's depth limits: the scan begins again, or sees only the first K | nobody who cannot start is looked at: a node stands in its parent's set if and only if it can hand over (`dispatch/lines.rs`); `benches/dispatch.rs` measures it |
 
 use tidegate::domain::catalog::QueuePolicy;
 use tidegate::domain::dispatch::command::{Command, Outcome};
@@ -19,12 +11,6 @@ use tidegate::domain::time::Timestamp;
 use tidegate::store::{Batch, MemoryStore, Store};
 
 use crate::world::{World, policy, resources};
-
-fn world(agent_limit: i64, policy: QueuePolicy) -> World {
-    let mut world = World::new();
-    world.agent("a", agent_limit, "").queue("a/q", policy);
-    world
-}
 
 #[test]
 fn airflow_57618_armada_5111_two_writers_cannot_both_advance_a_run() {
@@ -45,7 +31,7 @@ fn airflow_57618_armada_5111_two_writers_cannot_both_advance_a_run() {
 
 #[test]
 fn airflow_23520_35676_a_restart_launches_nothing_that_is_known_to_be_there() {
-    let mut world = world(-1, policy(1, 2));
+    let mut world = World::of(-1, policy(1, 2));
     let runs = world.submit_all("a/q", 2);
     let attempt = world.attempt(runs[0]);
     world.see(attempt, Seen::Starting);
@@ -56,7 +42,7 @@ fn airflow_23520_35676_a_restart_launches_nothing_that_is_known_to_be_there() {
 
 #[test]
 fn airflow_69760_the_word_of_an_old_attempt_counts_for_nothing() {
-    let mut world = world(-1, policy(1, 1));
+    let mut world = World::of(-1, policy(1, 1));
     let run = world.submit_as("a/q", |run| run.max_retries = 1);
     let old = world.attempt(run);
     world.fail(run, "Error");
@@ -72,7 +58,7 @@ fn airflow_69760_the_word_of_an_old_attempt_counts_for_nothing() {
 
 #[test]
 fn nomad_27353_one_token_is_one_run() {
-    let mut world = world(-1, policy(1, -1));
+    let mut world = World::of(-1, policy(1, -1));
     let run = world.new_run("a/q");
     // Two requests in one batch of the loop, and one more later.
     world.exec_without_pass(Command::Submit(vec![run.clone(), run.clone()]));
@@ -85,7 +71,7 @@ fn nomad_27353_one_token_is_one_run() {
 
 #[test]
 fn armada_4918_a_cursor_moves_together_with_what_it_stands_for() {
-    let mut world = world(-1, policy(1, -1));
+    let mut world = World::of(-1, policy(1, -1));
     let run = world.new_run("a/q");
     let mut revision = world.revision();
     let name = WorkflowName::parse("p/w").unwrap();
@@ -100,7 +86,7 @@ fn armada_4918_a_cursor_moves_together_with_what_it_stands_for() {
 
 #[test]
 fn armada_4970_an_older_sight_never_overwrites_a_newer_one() {
-    let mut world = world(-1, policy(1, -1));
+    let mut world = World::of(-1, policy(1, -1));
     let run = world.submit("a/q");
     let attempt = world.attempt(run);
     for seen in [Seen::Running, Seen::Starting] {
@@ -113,7 +99,7 @@ fn armada_4970_an_older_sight_never_overwrites_a_newer_one() {
 
 #[test]
 fn kueue_12999_a_connection_that_comes_and_goes_moves_nothing() {
-    let mut world = world(-1, policy(1, 1));
+    let mut world = World::of(-1, policy(1, 1));
     let run = world.submit("a/q");
     let attempt = world.attempt(run);
     world.see(attempt, Seen::Running);
@@ -127,7 +113,7 @@ fn kueue_12999_a_connection_that_comes_and_goes_moves_nothing() {
 
 #[test]
 fn airflow_45636_21473_blocked_runs_in_front_hide_nobody() {
-    let mut world = world(-1, QueuePolicy { quota: resources("gpu=1,cpu=9"), ..policy(1, -1) });
+    let mut world = World::of(-1, QueuePolicy { quota: resources("gpu=1,cpu=9"), ..policy(1, -1) });
     for _ in 0..200 {
         world.submit_as("a/q", |run| run.request = resources("gpu=1"));
     }

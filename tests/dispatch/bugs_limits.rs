@@ -1,11 +1,4 @@
 //! Bugs of others, first class: a limit exceeded, or quota made out of nothing. The numbers are those of the systems.
-//!
-//! What cannot occur by construction, and by which:
-//!
-//! | bug | construction |
-//! |---|---|
-//! | argo #16160, a lock that cannot be rebuilt counts as empty | counters are never stored: `dispatch/snapshot.rs` recounts them from the runs; a snapshot that cannot be read is thrown away and the log is folded (`engine.rs`, `load`) |
-//! | kueue #6257 #11554 #11558, a resized workload holds old and new quota | a run's request never changes: it is its `shape` (`dispatch/queues.rs`, `Shape`), given when it is created |
 
 use tidegate::domain::catalog::{QueuePolicy, SupersedePolicy};
 use tidegate::domain::dispatch::event::Event;
@@ -17,23 +10,13 @@ use tidegate::domain::spec::{Sharing, WhenBusy};
 
 use crate::world::{World, agent_name, policy, queue_name, resources};
 
-fn world(agent_limit: i64, policy: QueuePolicy) -> World {
-    let mut world = World::new();
-    world.agent("a", agent_limit, "").queue("a/q", policy);
-    world
-}
-
-fn asking(world: &mut World, queue: &str, request: &str) -> RunId {
-    world.submit_as(queue, |run| run.request = resources(request))
-}
-
 fn agent_running(world: &World) -> u32 {
     world.state.agents().find(|agent| *agent.name == agent_name("a")).unwrap().running
 }
 
 #[test]
 fn argo_10286_11098_a_restart_forgets_no_holder() {
-    let mut world = world(-1, policy(1, 1));
+    let mut world = World::of(-1, policy(1, 1));
     let runs = world.submit_all("a/q", 3);
     for (n, run) in runs.iter().enumerate() {
         world.crash();
@@ -52,7 +35,7 @@ fn argo_10286_11098_a_restart_forgets_no_holder() {
 
 #[test]
 fn argo_16405_a_slot_is_given_back_whatever_became_of_the_limit() {
-    let mut world = world(2, policy(1, 1));
+    let mut world = World::of(2, policy(1, 1));
     let run = world.submit("a/q");
     world.queue("a/q", policy(1, 0)).remove_queue("a/q");
     world.finish(run);
@@ -62,7 +45,7 @@ fn argo_16405_a_slot_is_given_back_whatever_became_of_the_limit() {
 
 #[test]
 fn argo_15558_the_end_of_a_run_wakes_who_waits_in_another_queue() {
-    let mut world = world(1, policy(1, -1));
+    let mut world = World::of(1, policy(1, -1));
     world.queue("a/r", policy(1, -1));
     let first = world.submit("a/q");
     let second = world.submit("a/r");
@@ -72,7 +55,7 @@ fn argo_15558_the_end_of_a_run_wakes_who_waits_in_another_queue() {
 
 #[test]
 fn argo_15239_who_has_its_slot_stands_in_no_line() {
-    let mut world = world(-1, policy(1, -1));
+    let mut world = World::of(-1, policy(1, -1));
     world.submit_all("a/q", 3);
     assert_eq!((world.running("a/q"), world.queued("a/q")), (3, 0));
     assert!(world.state.line(&queue_name("a/q")).is_empty());
@@ -80,7 +63,7 @@ fn argo_15239_who_has_its_slot_stands_in_no_line() {
 
 #[test]
 fn argo_14467_everything_that_a_run_holds_is_released() {
-    let mut world = world(1, policy(1, 1));
+    let mut world = World::of(1, policy(1, 1));
     world.organization(1, Sharing::Waterfall).project("p", 1);
     let grouped = |run: &mut tidegate::domain::dispatch::event::NewRun| {
         run.request = resources("cpu=1");
@@ -96,7 +79,7 @@ fn argo_14467_everything_that_a_run_holds_is_released() {
 
 #[test]
 fn argo_14606_what_runs_is_not_admitted_again_after_a_restart() {
-    let mut world = world(-1, policy(1, -1));
+    let mut world = World::of(-1, policy(1, -1));
     world.project("p", 2);
     let runs = world.submit_all("a/q", 2);
     world.project("p", 1);
@@ -109,7 +92,7 @@ fn argo_14606_what_runs_is_not_admitted_again_after_a_restart() {
 
 #[test]
 fn airflow_1275_a_limit_below_its_use_is_no_unlimited_one() {
-    let mut world = world(-1, policy(1, 4));
+    let mut world = World::of(-1, policy(1, 4));
     let runs = world.submit_all("a/q", 9);
     world.queue("a/q", policy(1, 2));
     for (n, run) in runs.iter().take(2).enumerate() {
@@ -122,8 +105,8 @@ fn airflow_1275_a_limit_below_its_use_is_no_unlimited_one() {
 
 #[test]
 fn airflow_15399_15426_wide_operations_count_as_wide() {
-    let mut world = world(-1, QueuePolicy { quota: resources("cpu=5"), ..policy(1, -1) });
-    let runs: Vec<RunId> = (0..4).map(|_| asking(&mut world, "a/q", "cpu=2")).collect();
+    let mut world = World::of(-1, QueuePolicy { quota: resources("cpu=5"), ..policy(1, -1) });
+    let runs: Vec<RunId> = (0..4).map(|_| world.submit_asking("a/q", "cpu=2")).collect();
     assert_eq!(world.running("a/q"), 2);
     runs.iter().for_each(|run| world.finish(*run));
     assert_eq!(world.running("a/q"), 0, "and it neither goes below nothing nor stalls");
@@ -131,7 +114,7 @@ fn airflow_15399_15426_wide_operations_count_as_wide() {
 
 #[test]
 fn airflow_15793_a_slot_counts_from_the_decision_on() {
-    let mut world = world(-1, policy(1, 1));
+    let mut world = World::of(-1, policy(1, 1));
     let runs = (0..5).map(|_| world.new_run("a/q")).collect();
     world.exec(tidegate::domain::dispatch::command::Command::Submit(runs));
     assert_eq!((world.running("a/q"), world.queued("a/q")), (1, 4));
@@ -139,7 +122,7 @@ fn airflow_15793_a_slot_counts_from_the_decision_on() {
 
 #[test]
 fn airflow_69187_volcano_5130_5100_every_status_between_counts_once() {
-    let mut world = world(-1, policy(1, 2));
+    let mut world = World::of(-1, policy(1, 2));
     let runs = world.submit_all("a/q", 3);
     let attempt = world.attempt(runs[0]);
     let warning = Seen::Warning(Cause::new("ImagePullBackOff", ""));
@@ -153,7 +136,7 @@ fn airflow_69187_volcano_5130_5100_every_status_between_counts_once() {
 
 #[test]
 fn airflow_23143_a_queue_beyond_its_limit_blocks_no_other() {
-    let mut world = world(-1, policy(1, 3));
+    let mut world = World::of(-1, policy(1, 3));
     world.submit_all("a/q", 3);
     world.queue("a/q", policy(1, 1)).queue("a/r", policy(1, 1));
     let other = world.submit("a/r");
@@ -162,7 +145,7 @@ fn airflow_23143_a_queue_beyond_its_limit_blocks_no_other() {
 
 #[test]
 fn prefect_14869_one_free_slot_starts_one() {
-    let mut world = world(-1, policy(1, 1));
+    let mut world = World::of(-1, policy(1, 1));
     let runs = world.submit_all("a/q", 5);
     world.finish(runs[0]);
     assert_eq!((world.started.len(), world.running("a/q")), (2, 1));
@@ -170,7 +153,7 @@ fn prefect_14869_one_free_slot_starts_one() {
 
 #[test]
 fn prefect_10771_the_limit_holds_on_every_way_into_a_queue() {
-    let mut world = world(1, policy(1, 1));
+    let mut world = World::of(1, policy(1, 1));
     world.queue("a/default", QueuePolicy::default()).queue("a/old", policy(1, -1));
     let first = world.submit_as("a/q", |run| run.max_retries = 1);
     let moved = world.submit("a/old");
@@ -193,7 +176,7 @@ fn kueue_822_who_borrows_stays_within_what_all_have() {
     let mut world = World::new();
     world.agent("a", -1, "cpu=4").queue("a/x", policy(1, -1)).queue("a/y", policy(2, -1));
     for n in 0..10 {
-        asking(&mut world, ["a/x", "a/y"][n % 2], "cpu=1");
+        world.submit_asking(["a/x", "a/y"][n % 2], "cpu=1");
     }
     assert_eq!(agent_running(&world), 4);
 }
@@ -204,7 +187,7 @@ fn kueue_2873_2879_a_resource_taken_out_of_a_quota_frees_nothing() {
     world.agent("a", -1, "cpu=4");
     world.queue("a/q", QueuePolicy { quota: resources("cpu=4"), ..policy(1, -1) });
     for _ in 0..6 {
-        asking(&mut world, "a/q", "cpu=2");
+        world.submit_asking("a/q", "cpu=2");
     }
     world.queue("a/q", policy(1, -1));
     assert_eq!(agent_running(&world), 2, "the capacity still counts what runs");
@@ -232,13 +215,13 @@ fn kueue_6027_10797_what_is_gone_has_no_part_of_the_division_any_more() {
 #[test]
 fn kueue_11139_11140_11182_14113_no_sum_of_requests_wraps() {
     let most = format!("cpu={MAX_UNITS}");
-    let mut world = world(-1, QueuePolicy { quota: resources(&most), ..policy(1, -1) });
-    let runs: Vec<RunId> = (0..3000).step_by(1000).map(|_| asking(&mut world, "a/q", &most)).collect();
+    let mut world = World::of(-1, QueuePolicy { quota: resources(&most), ..policy(1, -1) });
+    let runs: Vec<RunId> = (0..3000).step_by(1000).map(|_| world.submit_asking("a/q", &most)).collect();
     assert_eq!(world.running("a/q"), 1);
     world.queue("a/q", policy(1, -1));
     assert_eq!(world.running("a/q"), 3);
     world.queue("a/q", QueuePolicy { quota: resources(&most), ..policy(1, -1) });
-    let more = asking(&mut world, "a/q", "cpu=1");
+    let more = world.submit_asking("a/q", "cpu=1");
     runs.into_iter().for_each(|run| {
         assert_eq!(world.status(more), Some(Status::Queued));
         world.finish(run);
@@ -255,7 +238,7 @@ fn kueue_13392_there_are_no_negative_requests() {
 
 #[test]
 fn kueue_1651_nothing_starts_after_a_hold() {
-    let mut world = world(-1, policy(1, 1));
+    let mut world = World::of(-1, policy(1, 1));
     let runs = world.submit_all("a/q", 3);
     world.queue("a/q", QueuePolicy { hold: true, ..policy(1, 9) });
     world.finish(runs[0]);
@@ -266,7 +249,7 @@ fn kueue_1651_nothing_starts_after_a_hold() {
 
 #[test]
 fn kueue_7944_6711_who_may_not_run_is_not_started_for_a_moment_either() {
-    let mut world = world(-1, policy(1, -1));
+    let mut world = World::of(-1, policy(1, -1));
     let waits = world.submit_as("a/q", |run| run.needs_approval = true);
     let stopped = world.submit_as("a/q", |run| run.needs_approval = true);
     world.stop(stopped);
@@ -283,8 +266,8 @@ fn kueue_7944_6711_who_may_not_run_is_not_started_for_a_moment_either() {
 fn armada_4879_what_runs_below_is_not_free_for_those_above() {
     let mut world = World::new();
     world.agent("a", -1, "cpu=2").queue("a/low", policy(1, -1)).queue("a/top", policy(-1, -1));
-    let low = asking(&mut world, "a/low", "cpu=2");
-    let top = asking(&mut world, "a/top", "cpu=1");
+    let low = world.submit_asking("a/low", "cpu=2");
+    let top = world.submit_asking("a/top", "cpu=1");
     assert_eq!(world.status(top), Some(Status::Queued));
     world.finish(low);
     assert_eq!(world.status(top), Some(Status::Scheduled));
@@ -292,7 +275,7 @@ fn armada_4879_what_runs_below_is_not_free_for_those_above() {
 
 #[test]
 fn volcano_dceaa6cc_an_end_that_is_told_twice_frees_one_slot() {
-    let mut world = world(-1, policy(1, 2));
+    let mut world = World::of(-1, policy(1, 2));
     let runs = world.submit_all("a/q", 6);
     let attempt = world.attempt(runs[0]);
     for _ in 0..3 {
@@ -304,9 +287,9 @@ fn volcano_dceaa6cc_an_end_that_is_told_twice_frees_one_slot() {
 #[test]
 fn slurm_23_02_4_every_kind_of_resource_counts() {
     for kind in ["nvidia.com/gpu", "licences", "cost", "memory", "example.org/fpga"] {
-        let mut world = world(-1, QueuePolicy { quota: resources(&format!("{kind}=3")), ..policy(1, -1) });
+        let mut world = World::of(-1, QueuePolicy { quota: resources(&format!("{kind}=3")), ..policy(1, -1) });
         for _ in 0..5 {
-            asking(&mut world, "a/q", &format!("{kind}=1"));
+            world.submit_asking("a/q", &format!("{kind}=1"));
         }
         assert_eq!(world.running("a/q"), 3, "{kind}");
     }
@@ -316,10 +299,10 @@ fn slurm_23_02_4_every_kind_of_resource_counts() {
 fn slurm_backfill_does_not_oversubscribe_licences() {
     let mut world = World::new();
     world.agent("a", -1, "licences=4").queue("a/q", policy(1, -1));
-    asking(&mut world, "a/q", "licences=3");
-    asking(&mut world, "a/q", "licences=2");
+    world.submit_asking("a/q", "licences=3");
+    world.submit_asking("a/q", "licences=2");
     for _ in 0..8 {
-        asking(&mut world, "a/q", "licences=1");
+        world.submit_asking("a/q", "licences=1");
     }
     for n in 0..9 {
         let used = world.state.agents().next().unwrap().used.0.get("licences").map_or(0, |n| n.millis());
@@ -330,7 +313,7 @@ fn slurm_backfill_does_not_oversubscribe_licences() {
 
 #[test]
 fn nomad_27284_looking_again_while_starts_are_under_way_starts_no_more() {
-    let mut world = world(2, policy(1, -1));
+    let mut world = World::of(2, policy(1, -1));
     world.submit_all("a/q", 9);
     for _ in 0..5 {
         world.up("a", true);

@@ -1,15 +1,4 @@
 //! Bugs of others, second class: stuck although there is room, or slots kept or taken away wrongly.
-//!
-//! What cannot occur by construction, and by which:
-//!
-//! | bug | construction |
-//! |---|---|
-//! | kueue #10208, expectations of preemptions get out of step | nothing is preempted, and nothing is expected: `dispatch/outbox.rs` reads what is owed off the state |
-//! | kueue #11648, waiting for a preemption that has happened | the same |
-//! | kueue #13903, the same flavour is tried for ever | a pass hands over or parks (`dispatch/lines.rs`, `Queues::next`): it tries nothing twice |
-//! | kueue #7817, an error in mid-cycle leaves no retry | a pass cannot fail; when the append does, the state is folded anew and passed again (`engine.rs`, `Loop::reload`) |
-//! | volcano 5be98af3, a flag set before the final verdict | `decide` has `&State`: only stored events change it (`dispatch/state.rs`, `State::apply`) |
-//! | yunikorn 2548 2806, two lock orders | one thread owns the state, and there is one lock (`engine.rs`, `Loop`) |
 
 use tidegate::domain::catalog::QueuePolicy;
 use tidegate::domain::dispatch::observation::{Cause, LOST, Seen};
@@ -20,22 +9,12 @@ use tidegate::domain::spec::Sharing;
 
 use crate::world::{World, agent_name, policy, resources};
 
-fn world(agent_limit: i64, policy: QueuePolicy) -> World {
-    let mut world = World::new();
-    world.agent("a", agent_limit, "").queue("a/q", policy);
-    world
-}
-
-fn asking(world: &mut World, queue: &str, request: &str) -> RunId {
-    world.submit_as(queue, |run| run.request = resources(request))
-}
-
 #[test]
 fn nomad_17278_who_waits_for_capacity_is_woken_by_it_although_there_is_a_quota() {
     let mut world = World::new();
     world.agent("a", -1, "cpu=1").queue("a/q", QueuePolicy { quota: resources("cpu=9,memory=9Gi"), ..policy(1, -1) });
-    let first = asking(&mut world, "a/q", "cpu=1,memory=1Gi");
-    let second = asking(&mut world, "a/q", "cpu=1,memory=1Gi");
+    let first = world.submit_asking("a/q", "cpu=1,memory=1Gi");
+    let second = world.submit_asking("a/q", "cpu=1,memory=1Gi");
     assert!(matches!(world.explain(second), Blocker::AgentCapacity { .. }));
     world.finish(first);
     assert_eq!(world.status(second), Some(Status::Scheduled));
@@ -43,7 +22,7 @@ fn nomad_17278_who_waits_for_capacity_is_woken_by_it_although_there_is_a_quota()
 
 #[test]
 fn nomad_26710_a_history_that_breaks_off_anywhere_goes_on() {
-    let mut world = world(-1, policy(1, 1));
+    let mut world = World::of(-1, policy(1, 1));
     let runs = world.submit_all("a/q", 2);
     world.finish(runs[0]);
     for end in 0..=world.log.len() {
@@ -60,9 +39,9 @@ fn nomad_26710_a_history_that_breaks_off_anywhere_goes_on() {
 
 #[test]
 fn kueue_13969_why_it_waits_is_never_stored() {
-    let mut world = world(-1, QueuePolicy { quota: resources("cpu=1"), ..policy(1, -1) });
-    asking(&mut world, "a/q", "cpu=1");
-    let waits = asking(&mut world, "a/q", "cpu=1");
+    let mut world = World::of(-1, QueuePolicy { quota: resources("cpu=1"), ..policy(1, -1) });
+    world.submit_asking("a/q", "cpu=1");
+    let waits = world.submit_asking("a/q", "cpu=1");
     assert!(matches!(world.explain(waits), Blocker::QueueQuota { .. }));
     world.queue("a/q", QueuePolicy { hold: true, ..policy(1, -1) });
     world.crash();
@@ -73,9 +52,9 @@ fn kueue_13969_why_it_waits_is_never_stored() {
 
 #[test]
 fn kueue_6929_6947_7101_an_impossible_first_blocks_nobody_and_makes_no_noise() {
-    let mut world = world(-1, QueuePolicy { quota: resources("cpu=2"), ..policy(1, -1) });
-    let never = asking(&mut world, "a/q", "cpu=3");
-    let after = asking(&mut world, "a/q", "cpu=2");
+    let mut world = World::of(-1, QueuePolicy { quota: resources("cpu=2"), ..policy(1, -1) });
+    let never = world.submit_asking("a/q", "cpu=3");
+    let after = world.submit_asking("a/q", "cpu=2");
     assert_eq!(world.status(after), Some(Status::Scheduled));
     assert!(matches!(world.explain(never), Blocker::NeverFits { .. }));
     for _ in 0..3 {
@@ -88,11 +67,11 @@ fn kueue_13320_a_wide_run_is_not_passed_for_ever() {
     let mut world = World::new();
     world.agent("a", -1, "cpu=8").queue("a/hero", policy(2, -1)).queue("a/low", policy(1, -1));
     for _ in 0..8 {
-        asking(&mut world, "a/low", "cpu=1");
+        world.submit_asking("a/low", "cpu=1");
     }
-    let hero = asking(&mut world, "a/hero", "cpu=8");
+    let hero = world.submit_asking("a/hero", "cpu=8");
     for _ in 0..100 {
-        asking(&mut world, "a/low", "cpu=1");
+        world.submit_asking("a/low", "cpu=1");
     }
     let mut n = 0;
     while world.status(hero) == Some(Status::Queued) {
@@ -106,8 +85,8 @@ fn kueue_13320_a_wide_run_is_not_passed_for_ever() {
 fn kueue_9661_a_priority_changes_also_for_those_who_wait() {
     let mut world = World::new();
     world.agent("a", -1, "cpu=1").queue("a/x", policy(1, -1)).queue("a/y", policy(2, -1));
-    let first = asking(&mut world, "a/x", "cpu=1");
-    let (x, y) = (asking(&mut world, "a/x", "cpu=1"), asking(&mut world, "a/y", "cpu=1"));
+    let first = world.submit_asking("a/x", "cpu=1");
+    let (x, y) = (world.submit_asking("a/x", "cpu=1"), world.submit_asking("a/y", "cpu=1"));
     world.queue("a/x", policy(3, -1));
     world.finish(first);
     assert_eq!((world.status(x), world.status(y)), (Some(Status::Scheduled), Some(Status::Queued)));
@@ -115,8 +94,8 @@ fn kueue_9661_a_priority_changes_also_for_those_who_wait() {
 
 #[test]
 fn kueue_9598_9639_a_run_stands_in_one_place() {
-    let mut world = world(-1, QueuePolicy { quota: resources("cpu=1"), ..policy(1, -1) });
-    let runs: Vec<RunId> = (0..4).map(|_| asking(&mut world, "a/q", "cpu=1")).collect();
+    let mut world = World::of(-1, QueuePolicy { quota: resources("cpu=1"), ..policy(1, -1) });
+    let runs: Vec<RunId> = (0..4).map(|_| world.submit_asking("a/q", "cpu=1")).collect();
     // Made impossible, possible again, moved to and fro: the recount after each pass finds each of them once.
     for quota in ["cpu=500m", "cpu=1", "cpu=500m", "cpu=2"] {
         world.queue("a/q", QueuePolicy { quota: resources(quota), ..policy(1, -1) });
@@ -129,7 +108,7 @@ fn kueue_9598_9639_a_run_stands_in_one_place() {
 fn kueue_13687_13734_a_limit_that_grows_wakes_those_that_it_held() {
     let mut world = World::new();
     world.agent("a", -1, "cpu=1").queue("a/q", QueuePolicy { quota: resources("cpu=1"), ..policy(1, -1) });
-    let run = asking(&mut world, "a/q", "cpu=2");
+    let run = world.submit_asking("a/q", "cpu=2");
     world.agent("a", -1, "cpu=2");
     assert!(matches!(world.explain(run), Blocker::NeverFits { .. }), "the quota still says no");
     world.queue("a/q", QueuePolicy { quota: resources("cpu=2"), ..policy(1, -1) });
@@ -138,7 +117,7 @@ fn kueue_13687_13734_a_limit_that_grows_wakes_those_that_it_held() {
 
 #[test]
 fn kueue_3612_a_new_leader_goes_on_where_the_old_one_stopped() {
-    let mut world = world(-1, policy(1, 1));
+    let mut world = World::of(-1, policy(1, 1));
     let runs = world.submit_all("a/q", 2);
     let attempt = world.attempt(runs[0]);
     let seen = Seen::Succeeded { outputs: Default::default() };
@@ -172,9 +151,9 @@ fn volcano_2110b5b3_a_queue_that_can_do_nothing_stops_no_other() {
         ("a/held", QueuePolicy { hold: true, ..policy(-1, -1) }),
     ] {
         world.queue(name, bad);
-        asking(&mut world, name, "cpu=1");
+        world.submit_asking(name, "cpu=1");
     }
-    let good = asking(&mut world, "a/q", "cpu=1");
+    let good = world.submit_asking("a/q", "cpu=1");
     assert_eq!(world.status(good), Some(Status::Scheduled));
 }
 
@@ -185,11 +164,11 @@ fn yunikorn_3092_no_reservation_outlives_its_owner() {
         world.agent("a", -1, "cpu=2").queue("a/wide", policy(2, -1)).queue("a/low", policy(1, -1));
         world.queue("a/elsewhere", policy(2, 0));
         for _ in 0..2 {
-            asking(&mut world, "a/low", "cpu=1");
+            world.submit_asking("a/low", "cpu=1");
         }
-        let wide = asking(&mut world, "a/wide", "cpu=2");
+        let wide = world.submit_asking("a/wide", "cpu=2");
         for _ in 0..60 {
-            asking(&mut world, "a/low", "cpu=1");
+            world.submit_asking("a/low", "cpu=1");
         }
         let mut n = 0;
         while world.running("a/low") == 2 {
@@ -217,15 +196,15 @@ fn yunikorn_2273_a_middle_without_a_limit_is_no_fault() {
 fn slurm_what_asks_for_exactly_what_there_is_starts() {
     for amount in ["100m", "0.1", "1", "3333333m", "1.5Gi", "0.0001"] {
         let quota = resources(&format!("memory={amount}"));
-        let mut world = world(-1, QueuePolicy { quota, ..policy(1, -1) });
-        let run = asking(&mut world, "a/q", &format!("memory={amount}"));
+        let mut world = World::of(-1, QueuePolicy { quota, ..policy(1, -1) });
+        let run = world.submit_asking("a/q", &format!("memory={amount}"));
         assert_eq!(world.status(run), Some(Status::Scheduled), "{amount}");
     }
 }
 
 #[test]
 fn dagster_32560_33643_a_stopped_run_gives_its_slot_back() {
-    let mut world = world(-1, policy(1, 1));
+    let mut world = World::of(-1, policy(1, 1));
     let runs = world.submit_all("a/q", 2);
     world.stop(runs[0]);
     assert_eq!(world.status(runs[1]), Some(Status::Queued), "not before it has stopped");
@@ -236,7 +215,7 @@ fn dagster_32560_33643_a_stopped_run_gives_its_slot_back() {
 
 #[test]
 fn dagster_25109_the_first_run_needs_nothing_that_only_a_run_could_make() {
-    let mut world = world(1, policy(1, 1));
+    let mut world = World::of(1, policy(1, 1));
     world.organization(1, Sharing::Floor).project("p", 1);
     let run = world.submit("a/q");
     assert_eq!(world.status(run), Some(Status::Scheduled));
@@ -244,7 +223,7 @@ fn dagster_25109_the_first_run_needs_nothing_that_only_a_run_could_make() {
 
 #[test]
 fn prefect_9895_17415_21794_what_is_lost_is_said_once_and_frees_one_slot() {
-    let mut world = world(-1, policy(1, 1));
+    let mut world = World::of(-1, policy(1, 1));
     let runs: Vec<RunId> = (0..3).map(|_| world.submit_as("a/q", |run| run.max_retries = 3)).collect();
     world.fail(runs[0], LOST);
     world.crash();
@@ -255,7 +234,7 @@ fn prefect_9895_17415_21794_what_is_lost_is_said_once_and_frees_one_slot() {
 
 #[test]
 fn infrahub_9856_a_start_that_nobody_saw_is_owed_until_somebody_does() {
-    let mut world = world(-1, policy(1, 1));
+    let mut world = World::of(-1, policy(1, 1));
     let run = world.submit("a/q");
     for _ in 0..3 {
         assert_eq!(world.owed("a"), [Owed::Launch(world.attempt(run))], "under one name, so that it starts once");
@@ -265,7 +244,7 @@ fn infrahub_9856_a_start_that_nobody_saw_is_owed_until_somebody_does() {
 
 #[test]
 fn prefect_18893_18942_19068_21925_an_agent_out_of_reach_loses_nothing() {
-    let mut world = world(-1, policy(1, 1));
+    let mut world = World::of(-1, policy(1, 1));
     let runs = world.submit_all("a/q", 2);
     let attempt = world.attempt(runs[0]);
     world.see(attempt, Seen::Running);

@@ -5,11 +5,13 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used)]
 
+mod bugs;
 mod bugs_double;
 mod bugs_limits;
 mod bugs_stuck;
 mod crashes;
 mod forecasts;
+mod mutations;
 mod oracle;
 mod pipelines;
 mod reservations;

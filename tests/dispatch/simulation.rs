@@ -3,11 +3,7 @@
 //! runs another one that crashes after every event and must come to the same; now and then the first one crashes too,
 //! and log, snapshot and state are compared.
 //!
-//! Faults that were put into the dispatcher by hand, one at a time, and that the default histories found: the check of
-//! the attempt dropped; stopping counted as free; capacity not given back; an agent left parked after a finish; a queue
-//! not listed again when a run comes; nested pipelines counted by their
-//! controller; turns of queues not restored; `<=` for `<` in a queue's limit; a timer kept after a stop; runs of a
-//! removed queue moved in another order than they stood in.
+//! `mutations.txt` lists faults of the dispatcher that they find, and `mutate` puts these in, one at a time.
 //!
 //! `TIDEGATE_SIM_SEED` starts at another seed, `TIDEGATE_SIM_COUNT` runs more histories. A failure names its seed.
 

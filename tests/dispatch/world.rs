@@ -82,6 +82,13 @@ impl World {
         Self { state, oracle, log: Vec::new(), started: Vec::new(), now, events: 0, ids: 0, crashing: None }
     }
 
+    /// One agent `a` and its queue `a/q`.
+    pub fn of(agent_limit: i64, policy: QueuePolicy) -> Self {
+        let mut world = Self::new();
+        world.agent("a", agent_limit, "").queue("a/q", policy);
+        world
+    }
+
     /// From now on a second server takes every event in, crashes after each, and is started again from its snapshot:
     /// wherever that happens, it goes on with exactly the decisions that the first one makes.
     pub fn crash_after_every_event(&mut self) {
@@ -278,6 +285,11 @@ impl World {
         let id = run.id;
         assert_eq!(self.exec(Command::Submit(vec![run])), Outcome::Done);
         id
+    }
+
+    /// Submits one run that asks for something.
+    pub fn submit_asking(&mut self, queue: &str, request: &str) -> RunId {
+        self.submit_as(queue, |run| run.request = resources(request))
     }
 
     pub fn submit(&mut self, queue: &str) -> RunId {

@@ -22,13 +22,20 @@ impl Queues {
         };
         self.forget_hours(ix);
         self.queues[ix].opening = opening;
-        self.hours.extend(opening.until().map(|until| (until, ix)));
+        self.note_hours(ix);
+    }
+
+    /// Its next change is waited for.
+    pub fn note_hours(&mut self, ix: Ix) {
+        let queue = &self.queues[ix];
+        self.hours.extend(queue.opening.until().map(|until| (until, queue.name.clone(), ix)));
     }
 
     /// Its next change is waited for no longer.
     pub fn forget_hours(&mut self, ix: Ix) {
-        if let Some(until) = self.queues[ix].opening.until() {
-            self.hours.remove(&(until, ix));
+        let queue = &self.queues[ix];
+        if let Some(until) = queue.opening.until() {
+            self.hours.remove(&(until, queue.name.clone(), ix));
         }
     }
 
@@ -36,7 +43,7 @@ impl Queues {
     pub fn set_opening(&mut self, ix: Ix, opening: Opening) {
         self.forget_hours(ix);
         self.queues[ix].opening = opening;
-        self.hours.extend(opening.until().map(|until| (until, ix)));
+        self.note_hours(ix);
         let agent = self.queues[ix].agent;
         self.list(ix);
         self.set_budgets(agent);
@@ -44,8 +51,8 @@ impl Queues {
 
     /// The next queue that opens or closes now.
     pub fn turn(&self, now: Timestamp) -> Option<Event> {
-        let (_, ix) = *self.hours.first().filter(|(until, _)| *until <= now)?;
-        let queue = &self.queues[ix];
+        let (_, _, ix) = self.hours.first().filter(|(until, ..)| *until <= now)?;
+        let queue = &self.queues[*ix];
         // A moment that does not lie ahead would be due again and again.
         let opening = match open_at(&queue.policy.windows, now) {
             Opening::Open(until) => Opening::Open(until.filter(|until| *until > now)),

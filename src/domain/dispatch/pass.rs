@@ -92,7 +92,7 @@ pub fn schedule_some(state: &mut State, now: Timestamp, most: usize) -> (Vec<Eve
 /// When the next thing is due by itself, if anything is.
 pub fn next_wakeup(state: &State) -> Option<Timestamp> {
     let retry = state.retries.first().map(|(until, _)| *until);
-    let hours = state.queues.hours.first().map(|(until, _)| *until);
+    let hours = state.queues.hours.first().map(|(until, ..)| *until);
     retry.into_iter().chain(hours).chain(state.deadlines.first()).min()
 }
 

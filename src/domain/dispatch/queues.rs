@@ -112,8 +112,8 @@ pub(super) struct Queues {
     pub served: u64,
     /// Agents that could hand over an operation now.
     pub open: BTreeSet<AgentKey>,
-    /// When queues with windows open or close next.
-    pub hours: BTreeSet<(Timestamp, Ix)>,
+    /// When queues with windows open or close next; by name, for places differ after a restart.
+    pub hours: BTreeSet<(Timestamp, QueueName, Ix)>,
 }
 
 impl Queues {
@@ -226,9 +226,11 @@ impl Queues {
         let moved: Vec<_> = renamed.iter().filter_map(|(old, new)| Some((self.queue_of.remove(old)?, new))).collect();
         for (ix, _) in &moved {
             self.unlist(*ix);
+            self.forget_hours(*ix);
         }
         for (ix, new) in moved {
             self.queues[ix].name = new.clone();
+            self.note_hours(ix);
             self.queue_of.insert(new.clone(), ix);
             self.list(ix);
             self.refresh_agent(self.queues[ix].agent);

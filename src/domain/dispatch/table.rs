@@ -176,6 +176,10 @@ impl Line {
         (self.head != NONE).then_some(RunIx(self.head))
     }
 
+    pub fn last(&self) -> Option<RunIx> {
+        (self.tail != NONE).then_some(RunIx(self.tail))
+    }
+
     pub fn push(&mut self, runs: &mut Table, ix: RunIx) {
         runs[ix].prev = self.tail;
         runs[ix].next = NONE;

@@ -88,6 +88,13 @@ impl State {
         ix.flat_map(|ix| self.queues.line_of(&self.runs, *ix)).map(|ix| self.view(ix)).collect()
     }
 
+    /// The run that stands last in a queue.
+    pub fn last_in_line(&self, queue: &QueueName) -> Option<RunId> {
+        let shapes = &self.queues.queues[*self.queues.queue_of.get(queue)?].shape_of;
+        let lasts = shapes.values().filter_map(|shape| self.queues.shapes[*shape].line.last());
+        lasts.max_by_key(|run| self.runs[*run].order).map(|run| self.runs[run].id)
+    }
+
     /// Whether an operation may stand in line that could start now. `false` is certain.
     pub fn could_start(&self) -> bool {
         self.queues.limits.concurrency.admits(self.queues.used) && !self.queues.open.is_empty()

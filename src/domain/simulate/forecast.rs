@@ -37,6 +37,24 @@ impl Durations {
         self.all.push(took);
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// What one that has run for so long has still to go: drawn by a number from those that took longer.
+    pub(super) fn left(&self, queue: &QueueName, for_so_long: Span, number: u64) -> Span {
+        let longer: Vec<u64> = self.of(queue).iter().filter(|took| **took > for_so_long).map(|took| took.0).collect();
+        if longer.is_empty() {
+            // It takes longer than any before: as long again is the usual guess.
+            return Span(for_so_long.0.max(1));
+        }
+        let mixed = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let drawn = longer[((mixed ^ (mixed >> 31)) % longer.len() as u64) as usize];
+        Span((drawn - for_so_long.0).max(1))
+    }
+
     /// Those of a queue; of all queues while that has none.
     fn of(&self, queue: &QueueName) -> &[Span] {
         self.by_queue.get(queue).map_or(&self.all, |some| some)
@@ -147,18 +165,8 @@ impl Future<'_> {
         started
     }
 
-    /// What one that has run for so long has still to go: drawn from those that took longer.
     fn left(&mut self, queue: &QueueName, for_so_long: Span) -> Span {
-        let all = self.durations.of(queue);
-        let longer: Vec<u64> = all.iter().filter(|took| **took > for_so_long).map(|took| took.0).collect();
-        if longer.is_empty() {
-            // It takes longer than any before: as long again is the usual guess.
-            return Span(for_so_long.0.max(1));
-        }
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let drawn = longer[((mixed ^ (mixed >> 31)) % longer.len() as u64) as usize];
-        Span((drawn - for_so_long.0).max(1))
+        self.durations.left(queue, for_so_long, self.random)
     }
 }

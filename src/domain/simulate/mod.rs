@@ -3,9 +3,11 @@
 //! Nothing here decides anything: commands go through `decide`, events through `State::apply`, passes through
 //! `schedule`, exactly as in the server. Only the clock and the ends of operations are made up.
 
+mod backlog;
 mod clock;
 mod forecast;
 mod workload;
 
+pub use backlog::{Backlog, Waits, backlog};
 pub use forecast::{Confidence, Durations, FORECAST_EVENTS, FORECAST_RUNS, Forecast, forecast};
 pub use workload::{ClassResult, Point, SimulationResult, simulate};

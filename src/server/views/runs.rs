@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::moment;
+use super::{DiagnosticView, moment};
 use crate::domain::dispatch::history::{ConditionRow, RunRow};
 use crate::domain::ids::ProjectName;
 use crate::domain::quantity::Resources;
@@ -93,6 +93,50 @@ view! {
         sentence: String,
         /// When it may expect to start; absent when it does not wait, or nothing has ended lately to go by.
         forecast: Option<ForecastView>,
+    }
+}
+
+view! {
+    /// What those that wait may expect as things are, and after a change of policy; both times with the same durations.
+    WhatIfView {
+        /// How many recent durations this rests on; with none every run is taken to last a minute.
+        samples: u64,
+        /// Whether there was too much to play to the end: what is left may start all the same.
+        cut: bool,
+        /// The queues in which somebody waits now, by name.
+        queues: Vec<QueueWaitsView>,
+        /// Problems of the files.
+        diagnostics: Vec<DiagnosticView>,
+    }
+}
+
+view! {
+    /// What those that wait in one queue may expect.
+    QueueWaitsView {
+        /// The queue in which they stand now, `agent/queue`.
+        queue: String,
+        /// As things are.
+        before: WaitsView,
+        /// After the change.
+        after: WaitsView,
+    }
+}
+
+view! {
+    /// What becomes of those that wait in a queue; waits are in seconds from now, of those that start.
+    WaitsView {
+        /// How many start.
+        started: u64,
+        /// How many are stopped, because their queue is removed.
+        stopped: u64,
+        /// How many do not start.
+        left: u64,
+        /// The mean wait.
+        mean_seconds: Option<f64>,
+        /// Nine of ten wait no longer.
+        p90_seconds: Option<f64>,
+        /// The wait of the last.
+        last_seconds: Option<f64>,
     }
 }
 
