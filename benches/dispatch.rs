@@ -355,6 +355,7 @@ fn build(case: Case, state: &mut State, see: &mut impl FnMut(&Event)) {
             request: kinds[n / queues % shapes].clone(),
             max_retries: 0,
             needs_approval: false,
+            cache: None,
             parent: None,
             pipeline: None,
             group: None,

@@ -143,6 +143,7 @@ fn new_run(number: u64) -> NewRun {
         request: Resources(BTreeMap::from([("cpu".into(), Quantity::from_millis(4000))])),
         max_retries: 1,
         needs_approval: false,
+        cache: None,
         parent: None,
         pipeline: None,
         group: None,

@@ -40,6 +40,7 @@ fn run(n: u128) -> NewRun {
         request: Resources::default(),
         max_retries: 0,
         needs_approval: false,
+        cache: None,
         parent: None,
         pipeline: None,
         group: None,

@@ -121,6 +121,7 @@ fn new_run(n: u128) -> NewRun {
         request: Resources(BTreeMap::from([("cpu".into(), Quantity::from_millis(500))])),
         max_retries: 1,
         needs_approval: false,
+        cache: None,
         parent: None,
         pipeline: None,
         group: Some(SupersedePolicy { group: "vision/train".into(), limit: 1, when_busy: WhenBusy::Queue }),

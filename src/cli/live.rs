@@ -241,6 +241,7 @@ mod tests {
                 request: Default::default(),
                 max_retries: 0,
                 needs_approval: false,
+                cache: None,
                 parent: None,
                 pipeline: None,
                 group: None,

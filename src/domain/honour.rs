@@ -50,6 +50,7 @@ const fn local(at: &'static str, why: &'static str) -> Rule {
 const NO_PODS: &str = "it has no pods";
 const NO_CONTAINERS: &str = "the command runs on the machine itself, in no container";
 const NO_STORE: &str = "there is no store of artifacts: what a run reports are its outputs";
+const NO_LINEAGE: &str = "what files a run has made is not recorded";
 const NO_TERMINALS: &str = "nothing leads into a run from outside";
 const NO_IDLENESS: &str = "nobody looks whether a service is idle: stop it, or give it a `timeout`";
 
@@ -77,6 +78,7 @@ const RULES: &[Rule] = &[
     both("termination/culling", Asks::Anything, NO_IDLENESS),
     both("termination/probe", Asks::Anything, NO_IDLENESS),
     local("termination/podFailurePolicy", NO_PODS),
+    local("build", "an image is built for containers, and the command runs on the machine itself"),
     both("run/rewritePath", Asks::True, "no gateway stands before services that could rewrite paths"),
     local("run/ports", "a process opens its ports itself, and nothing leads to them"),
     Rule { at: "run/isExternal", asks: Asks::True, local: Some("nothing leads to its ports"), kubernetes: None },
@@ -87,7 +89,7 @@ const RULES: &[Rule] = &[
     local("POD/sidecars", "one process is started, and none beside it"),
     local("POD/container/image", NO_CONTAINERS),
     local("POD/container/imagePullPolicy", NO_CONTAINERS),
-    local("POD/container/name", NO_CONTAINERS),
+    both("POD/container/name", Asks::Anything, "the main container is found by a name of its own"),
     local("POD/container/resources/claims", NO_CONTAINERS),
     local("POD/container/envFrom", "config maps and secrets are Kubernetes': write the variables in `env`"),
     local("POD/container/ports", NO_CONTAINERS),
@@ -107,10 +109,12 @@ const RULES: &[Rule] = &[
     local("POD/container/restartPolicy", NO_CONTAINERS),
     local("POD/container/restartPolicyRules", NO_CONTAINERS),
     local("POD/init/*/container/image", NO_CONTAINERS),
+    both("POD/init/*/file/kind", Asks::Anything, NO_LINEAGE),
 ];
 
 /// The sections beside `run` that the table looks at: an attempt needs no others of them to say what it cannot honour.
-pub const SECTIONS: [&str; 4] = ["namespace", "mount", "plugins", "termination"];
+/// `cache` is looked at when a run is made.
+pub const SECTIONS: [&str; 6] = ["namespace", "mount", "plugins", "termination", "cache", "build"];
 
 /// The fields of an operation that a target does nothing with, in the order of the table.
 pub fn unhonoured(sections: &Map<String, Value>, run: &Value, target: TargetKind) -> Vec<Unhonoured> {

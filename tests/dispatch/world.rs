@@ -286,6 +286,7 @@ impl World {
             request: Resources::default(),
             max_retries: 0,
             needs_approval: false,
+            cache: None,
             parent: None,
             pipeline: None,
             group: None,

@@ -6,6 +6,11 @@ use serde_json::Value;
 
 use crate::domain::ids::Digest;
 
+/// The digest of a value, whatever the order of its keys.
+pub fn digest_of(value: &Value) -> Digest {
+    Canonical::default().value(value).digest()
+}
+
 /// Values in canonical form, one after the other; each says by itself where it ends.
 #[derive(Default)]
 pub(super) struct Canonical(Vec<u8>);

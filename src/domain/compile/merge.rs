@@ -6,7 +6,17 @@ use crate::domain::spec::PatchStrategy;
 
 /// The keys of free mappings: these are taken whole by `replace` and `isnull`; every other mapping is a section that
 /// is always walked field by field.
-const FREE: [&str; 6] = ["labels", "annotations", "nodeSelector", "params", "limits", "requests"];
+const FREE: [&str; 9] = [
+    "labels",
+    "annotations",
+    "nodeSelector",
+    "params",
+    "limits",
+    "requests",
+    "runtimeEnv",
+    "metadata",
+    "rayStartParams",
+];
 
 /// Merges the entries of `new` over `current`.
 pub(super) fn merge<'v>(
@@ -33,7 +43,9 @@ fn merge_value(key: &str, current: &mut Value, new: &Value, strategy: PatchStrat
     match (&mut *current, new) {
         (Value::Object(ours), Value::Object(theirs)) => {
             let other_kind = ours.get("kind").zip(theirs.get("kind")).is_some_and(|(a, b)| a != b);
-            if other_kind {
+            if key == "container" {
+                merge_container(ours, theirs, strategy);
+            } else if other_kind {
                 if !keeps {
                     *current = new.clone();
                 }
@@ -58,6 +70,22 @@ fn merge_value(key: &str, current: &mut Value, new: &Value, strategy: PatchStrat
         },
         _ if keeps => {}
         _ => *current = new.clone(),
+    }
+}
+
+/// Merges a container, an object of Kubernetes: what is nested in it is one value, but for `resources`.
+fn merge_container(ours: &mut Map<String, Value>, theirs: &Map<String, Value>, strategy: PatchStrategy) {
+    for (key, new) in theirs {
+        let keeps = matches!(strategy, PatchStrategy::PreMerge | PatchStrategy::Isnull);
+        match ours.get_mut(key) {
+            Some(current) if current.is_object() && new.is_object() && key != "resources" => {
+                if !keeps {
+                    *current = new.clone();
+                }
+            }
+            Some(current) => merge_value(key, current, new, strategy),
+            None => drop(ours.insert(key.clone(), new.clone())),
+        }
     }
 }
 
@@ -99,6 +127,45 @@ mod tests {
                 PatchStrategy::Isnull,
                 json!({"s": 1, "n": 3, "labels": {"x": 0, "y": 0}, "list": [1, 2], "termination": {"maxRetries": 5, "ttl": 1}}),
             ),
+        ] {
+            assert_eq!(merged(&current, &new, strategy), want, "{strategy:?}");
+        }
+    }
+
+    /// As version 2.16.4 of the original was seen to do it.
+    #[test]
+    fn a_container_is_walked_and_what_is_nested_in_it_is_one_value() {
+        let current = json!({"container": {
+            "image": "a", "args": ["x"], "env": [{"name": "A", "value": "1"}],
+            "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1"}},
+            "securityContext": {"runAsUser": 1}, "livenessProbe": {"httpGet": {"path": "/a", "port": 1}},
+        }});
+        let new = json!({"container": {
+            "image": "b", "args": ["y"], "env": [{"name": "A", "value": "2"}], "imagePullPolicy": "Always",
+            "resources": {"limits": {"cpu": "2"}, "requests": {"memory": "2Gi"}},
+            "securityContext": {"runAsGroup": 2}, "livenessProbe": {"httpGet": {"path": "/b", "port": 1}},
+        }});
+        let whole = |image: &str, args: Value, env: &[&str], resources: Value, context: Value, path: &str| {
+            let env: Vec<Value> = env.iter().map(|value| json!({"name": "A", "value": value})).collect();
+            json!({"container": {
+                "image": image, "args": args, "env": env, "resources": resources, "securityContext": context,
+                "livenessProbe": {"httpGet": {"path": path, "port": 1}}, "imagePullPolicy": "Always",
+            }})
+        };
+        let (user, group) = (json!({"runAsUser": 1}), json!({"runAsGroup": 2}));
+        let mixed =
+            |cpu: &str| json!({"limits": {"cpu": cpu, "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "2Gi"}});
+        for (strategy, want) in [
+            (PatchStrategy::PostMerge, whole("b", json!(["x", "y"]), &["1", "2"], mixed("2"), group.clone(), "/b")),
+            (PatchStrategy::PreMerge, whole("a", json!(["y", "x"]), &["2", "1"], mixed("1"), user.clone(), "/a")),
+            (PatchStrategy::Replace, {
+                let resources = json!({"limits": {"cpu": "2"}, "requests": {"memory": "2Gi"}});
+                whole("b", json!(["y"]), &["2"], resources, group, "/b")
+            }),
+            (PatchStrategy::Isnull, {
+                let resources = json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1"}});
+                whole("a", json!(["x"]), &["1"], resources, user, "/a")
+            }),
         ] {
             assert_eq!(merged(&current, &new, strategy), want, "{strategy:?}");
         }

@@ -49,6 +49,7 @@ use crate::domain::files::FileSet;
 use crate::domain::ids::{Name, ProjectName, WorkflowName};
 use crate::domain::spec::Kind;
 pub use alone::{Alone, Asked, Depth, Reference, check_alone, compile_alone};
+pub use digest::digest_of;
 use document::Document;
 pub use inputs::late;
 use library::Library;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 
+use super::cached::taken_over;
 use super::command::{Command, Outcome, Rejection};
 use super::event::{Event, NewRun, RevisionApplied};
 use super::forget::forget;
@@ -206,6 +207,9 @@ pub(super) fn create<'a>(
     draft.made.insert(run.id, run);
     if let Some(cause) = skipped {
         draft.finish(run.id, Status::Skipped, cause);
+    } else if let Some(kept) = state.cached.hit(run, draft.now) {
+        draft.events.push(taken_over(run.id, kept, draft.now));
+        draft.ended.insert(run.id);
     } else if begins_at_once(run) {
         let attempt = run.resumes.as_ref().map_or(0, |resumed| resumed.attempt.0);
         draft.events.push(begins(run.id, attempt, draft.now));

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::cached::CacheAsk;
 use super::observation::Cause;
 use super::status::Status;
 use crate::domain::catalog::{AgentPolicy, ProjectPolicy, QueuePolicy, SupersedePolicy};
@@ -306,6 +307,9 @@ pub struct NewRun {
     /// Whether somebody must approve it first.
     #[serde(default)]
     pub needs_approval: bool,
+    /// What it asks of the cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheAsk>,
     /// The pipeline that it is a direct child of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<RunId>,

@@ -5,6 +5,7 @@
 //! same history gives the same decisions, and what was decided is stored before anybody hears of it.
 
 mod agents;
+pub mod cached;
 pub mod command;
 mod deadlines;
 mod decide;

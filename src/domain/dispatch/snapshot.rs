@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::cached::{Cached, Kept};
 use super::deadlines::Deadlines;
 use super::event::{Armed, Cursor, OrganizationLimits};
 use super::gates::GateOwner;
@@ -49,6 +50,12 @@ pub struct Snapshot {
     deadlines: Deadlines,
     preparing: Preparing,
     hooks: Hooks,
+    /// Outcomes that other runs may take over, oldest first.
+    #[serde(default)]
+    cached: Vec<(Digest, Kept)>,
+    /// The unfinished runs whose outcome will be one.
+    #[serde(default)]
+    caching: Vec<(RunId, Digest)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -123,7 +130,10 @@ pub fn take(state: &State) -> Snapshot {
     let place: BTreeMap<u32, usize> = gates.iter().enumerate().map(|(i, ix)| (*ix, i)).collect();
     let mut runs: Vec<&Run> = state.runs.iter().map(|(_, run)| run).collect();
     runs.sort_by_key(|run| run.order);
+    let (cached, caching) = state.cached.parts();
     Snapshot {
+        cached,
+        caching,
         limits: queues.limits,
         served: queues.served,
         order: state.order,
@@ -227,6 +237,7 @@ pub fn restore(snapshot: Snapshot) -> State {
         state.ending.insert(run, how);
         state.runs.find(run).into_iter().for_each(|ix| state.note_emptied(ix));
     }
+    state.cached = Cached::restore(snapshot.cached, snapshot.caching);
     (state.deadlines, state.preparing, state.hooks) = (snapshot.deadlines, snapshot.preparing, snapshot.hooks);
     snapshot.recent.into_iter().for_each(|(id, attempt)| state.recent.push(id, attempt));
     state

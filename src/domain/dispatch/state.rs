@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cached::Cached;
 use super::deadlines::Deadlines;
 use super::event::{Armed, Cursor, Event};
 use super::gates::Gates;
@@ -54,6 +55,8 @@ pub struct State {
     pub(super) preparing: Preparing,
     /// Runs that others follow.
     pub(super) hooks: Hooks,
+    /// Outcomes that other runs may take over.
+    pub(super) cached: Cached,
     /// The last place given in any line.
     pub(super) order: u64,
 }
@@ -66,6 +69,7 @@ impl State {
 
     /// As [`State::apply`], for who knows the place of the run that the event names: finding it is dear among many.
     pub(super) fn apply_to(&mut self, known: Option<RunIx>, at: Timestamp, event: &Event) {
+        self.cached.saw(event);
         match event {
             Event::RevisionApplied(revision) => self.apply_revision(at, revision),
             Event::QueueChanged { queue, policy, by } => self.change_queue(queue, policy, by),

@@ -234,6 +234,7 @@ fn new_run(number: usize, source: &Source, class: &WorkloadClass) -> NewRun {
         request: class.request.canonical(),
         max_retries: 0,
         needs_approval: false,
+        cache: None,
         parent: None,
         pipeline: None,
         group: None,

@@ -81,7 +81,16 @@ fn prepared(run: &mut Value, operation: &CompiledOperation, renderer: &mut Rende
     for (name, form) in operation.forms.iter().filter(|(_, form)| form.to_init) {
         let value = renderer.value(operation.inputs.get(name).unwrap_or(&Value::Null), name)?;
         let connection = form.connection.as_deref();
-        entries.extend(entry(form.io_type.as_deref(), &value, connection).filter(|_| !value.is_null()));
+        if value.is_null() {
+            continue;
+        }
+        let made = entry(form.io_type.as_deref(), &value, connection).ok_or_else(|| {
+            let message = format!(
+                "`{name}` cannot be prepared (`toInit`): it needs a connection, or the type of a thing to prepare"
+            );
+            Cause::new("InvalidParam", message)
+        });
+        entries.push(made?);
     }
     if entries.is_empty() {
         return Ok(());
@@ -96,6 +105,11 @@ fn prepared(run: &mut Value, operation: &CompiledOperation, renderer: &mut Rende
         }
     }
     Ok(())
+}
+
+/// A section of an operation without templates, as far as its inputs say.
+pub fn section(operation: &CompiledOperation, section: &Value, place: &str) -> Result<Value, Cause> {
+    Renderer::new(operation, &Globals::default()).value(section, place)
 }
 
 /// Whether a condition is true: a template that comes to one of Polyaxon's words for it.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::cache::ask;
 use super::render::{Globals, fill};
 use crate::domain::catalog::{CompiledOperation, ResolvedWorkflow, SupersedePolicy};
 use crate::domain::dispatch::event::{NewRun, Origin, Resumed};
@@ -62,7 +63,7 @@ pub fn of_operation(operation: &CompiledOperation, circumstances: Circumstances)
     let run = NewRun {
         id,
         name: name.unwrap_or_else(|| kind.clone()),
-        project,
+        project: project.clone(),
         workflow,
         kind,
         commit,
@@ -72,6 +73,10 @@ pub fn of_operation(operation: &CompiledOperation, circumstances: Circumstances)
         request: if pipeline.is_none() { operation.request.clone() } else { Default::default() },
         max_retries: if pipeline.is_none() { operation.max_retries } else { 0 },
         needs_approval: operation.needs_approval,
+        cache: ask(operation, &project).filter(|_| {
+            // Who runs something again wants it to run, and what is still open cannot be compared.
+            !operation.is_open() && !matches!(origin, Origin::Restart { .. } | Origin::Copy { .. })
+        }),
         parent: None,
         pipeline,
         group,

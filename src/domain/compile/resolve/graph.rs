@@ -182,6 +182,7 @@ impl<'d> Resolving<'_, 'd> {
         let request = self.request(&merged, &run)?;
         self.fits(&queue, &request, &merged);
         self.honours(&queue, &merged, &run);
+        self.stands_in_graph(&merged);
         let is_graph = kind_of_run(&run) == "dag";
         let dag = if is_graph { Some(self.graph(&merged, &run, &queue)?) } else { None };
         let (after, events) = self.edges(&merged, &bound.refs, siblings);

@@ -1,6 +1,6 @@
 //! Warnings of what the target of an operation does nothing with.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::merged::Merged;
 use super::{Resolving, sections_of};
@@ -14,6 +14,30 @@ impl<'d> Resolving<'_, 'd> {
     /// What the agent of a queue runs operations as.
     pub(super) fn target(&self, queue: &QueueName) -> Option<TargetKind> {
         self.context.policy.agents.get(&queue.agent).map(|agent| agent.item.target.kind())
+    }
+
+    /// Warns of fields that mean something only in a graph.
+    pub(super) fn stands_alone(&mut self, merged: &Merged<'d>) {
+        for field in ["dependencies", "trigger", "skipOnUpstreamSkip"] {
+            let says = merged.whole.get(field).filter(|value| !value.is_null() && **value != json!([]));
+            if says.is_some() {
+                let message = format!("`{field}` has no effect: the operation stands in no graph");
+                let place = merged.at.key_place(&format!("/{field}"));
+                self.problems.push(Diagnostic::warning(codes::NO_EFFECT, place, message));
+            }
+        }
+    }
+
+    /// Warns of fields that mean something only outside of graphs.
+    pub(super) fn stands_in_graph(&mut self, merged: &Merged<'d>) {
+        let Some(map) = merged.at.map() else { return };
+        for field in ["schedule", "template", "isPreset"] {
+            if map.get(field).is_some_and(|value| !value.is_null() && *value != json!(false)) {
+                let message = format!("`{field}` has no effect: an operation of a graph starts when its turn comes");
+                let place = merged.at.key_place(&format!("/{field}"));
+                self.problems.push(Diagnostic::warning(codes::NO_EFFECT, place, message));
+            }
+        }
     }
 
     /// Warns of fields without effect where the operation goes, each at its place.

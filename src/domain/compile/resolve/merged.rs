@@ -9,7 +9,7 @@ use crate::domain::compile::checks::unknown_preset;
 use crate::domain::compile::load::Source;
 use crate::domain::compile::merge::{merge, strategy_of};
 use crate::domain::compile::schema::Shape;
-use crate::domain::compile::{codes, violation};
+use crate::domain::compile::{codes, patch, violation};
 use crate::domain::spec::PatchStrategy;
 
 /// What a component declares about itself: no part of what is run.
@@ -60,7 +60,7 @@ impl<'d> Resolving<'_, 'd> {
             over(&mut whole, preset, strategy_of(preset, PatchStrategy::PostMerge));
         }
         for preset in self.presets(operation.get("presets"), &at.at("/presets"))? {
-            patch(operation.to_mut(), preset, strategy_of(preset, PatchStrategy::PostMerge));
+            preset_over(operation.to_mut(), preset, strategy_of(preset, PatchStrategy::PostMerge));
         }
         // Defaults lie under the operation: it keeps what it says itself.
         let project = self.context.policy.projects.get(&self.name.project);
@@ -70,7 +70,7 @@ impl<'d> Resolving<'_, 'd> {
         ];
         for name in defaults.into_iter().flatten() {
             if let Some(preset) = self.preset(name) {
-                patch(operation.to_mut(), preset, strategy_of(preset, PatchStrategy::PreMerge));
+                preset_over(operation.to_mut(), preset, strategy_of(preset, PatchStrategy::PreMerge));
             }
         }
         let strategy = strategy_of(&operation, PatchStrategy::PostMerge);
@@ -132,15 +132,13 @@ pub(in crate::domain::compile) fn merged_over(whole: &mut Map<String, Value>, op
 /// Merges the fields of an operation over those of a component, its `runPatch` over `run`.
 fn over(whole: &mut Map<String, Value>, operation: &Map<String, Value>, strategy: PatchStrategy) {
     entries(whole, operation, &OPERATION_ONLY, strategy);
-    if let (Some(Value::Object(run)), Some(patch)) =
-        (whole.get_mut("run"), operation.get("runPatch").and_then(Value::as_object))
-    {
-        merge(run, patch, strategy);
+    if let Some(Value::Object(run)) = whole.get_mut("run") {
+        patch::apply(run, operation.get("runPatch").and_then(Value::as_object), strategy);
     }
 }
 
 /// Merges a preset over an operation, without the preset's own name and kind.
-fn patch(operation: &mut Map<String, Value>, preset: &Map<String, Value>, strategy: PatchStrategy) {
+fn preset_over(operation: &mut Map<String, Value>, preset: &Map<String, Value>, strategy: PatchStrategy) {
     entries(operation, preset, &["version", "kind", "isPreset", "patchStrategy", "name", "description"], strategy);
 }
 

@@ -31,7 +31,7 @@ use crate::domain::honour::{SECTIONS, refusal};
 use crate::domain::ids::{Digest, Name, QueueName, WorkflowName};
 use crate::domain::quantity::Resources;
 use crate::domain::spec::matrix::{Matrix, Search};
-use crate::domain::spec::{Fires, Kind, Schedule, TriggerSpec, Workflow};
+use crate::domain::spec::{Fires, Kind, Schedule, TargetKind, TriggerSpec, Workflow};
 use crate::domain::time::Span;
 pub(in crate::domain::compile) use follow::reference_problems;
 use merged::Merged;
@@ -152,6 +152,7 @@ impl<'d> Resolving<'_, 'd> {
         };
         self.fits(&queue, &request, &merged);
         self.honours(&queue, &merged, &run);
+        self.stands_alone(&merged);
         let is_graph = graph::kind_of_run(&run) == "dag";
         let dag = if is_graph { Some(self.graph(&merged, &run, &queue)?) } else { None };
         let (hooks, events) = (self.hooks(&merged, &queue), self.run_events(&merged));
@@ -237,7 +238,7 @@ impl<'d> Resolving<'_, 'd> {
         let target = queue.and_then(|queue| self.target(queue));
         if let Some(why) = target.and_then(|target| refusal(kind, target)) {
             reason = Some((why, merged.component_at.place("/run/kind")));
-        } else if let Some(section) = LATER.iter().find(set) {
+        } else if let Some(section) = LATER.iter().filter(|section| matters(section, target)).find(set) {
             let source = if merged.at.map().is_some_and(|map| map.contains_key(*section)) {
                 &merged.at
             } else {
@@ -361,6 +362,11 @@ fn compiled(
         hooks: Vec::new(),
         point: None,
     }
+}
+
+/// Whether a section means something on a target: an image is built for containers only.
+fn matters(section: &str, target: Option<TargetKind>) -> bool {
+    section != "build" || target != Some(TargetKind::Local)
 }
 
 /// What a target looks at beside `run`.

@@ -153,6 +153,9 @@ fn ray(assignment: &Assignment<'_>) -> Result<(RootKind, Value), Cause> {
     if let Some(environment) = run.get("runtimeEnv").filter(|environment| !environment.is_null()) {
         job.insert("runtimeEnvYAML".into(), environment.to_string().into());
     }
+    if let Some(metadata) = run.get("metadata").filter(|metadata| !metadata.is_null()) {
+        job.insert("metadata".into(), metadata.clone());
+    }
     job.insert("shutdownAfterJobFinishes".into(), true.into());
     job.insert("backoffLimit".into(), 0.into());
     if let Some(timeout) = assignment.timeout {

@@ -1,0 +1,161 @@
+//! Outcomes that another run may take over: those of finished runs that asked to be cached, by what they were made of.
+//!
+//! What is kept here is a cache in every sense: what falls out of it runs again. A run that takes an outcome over is
+//! created and ended in one transaction, so that no crash can come between.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::event::{Event, NewRun, Origin};
+use super::observation::Cause;
+use super::status::Status;
+use crate::domain::ids::{Digest, RunId};
+use crate::domain::time::{Span, Timestamp};
+
+/// The reason of a run that took over the outcome of another one.
+pub const CACHE_HIT: &str = "CacheHit";
+
+/// Outcomes that are kept at most: those of some days of a busy organization.
+pub(super) const MAX_KEPT: usize = 10_000;
+/// Bytes of outputs that are kept at most, over all outcomes.
+const MAX_BYTES: usize = 32 << 20;
+
+/// What a run asks of the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheAsk {
+    /// What it is made of: equal for runs of which one may stand for the other.
+    pub key: Digest,
+    /// How old an outcome may be; any age when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Span>,
+}
+
+/// An outcome.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Whose it is.
+    pub run: RunId,
+    /// When that run ended.
+    pub at: Timestamp,
+    /// What it reported.
+    pub outputs: Map<String, Value>,
+}
+
+/// The outcomes that are kept, and the unfinished runs whose outcome will be.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cached {
+    kept: BTreeMap<Digest, Kept>,
+    /// Oldest first; an entry whose run is not that of `kept` any more means nothing.
+    order: VecDeque<(Digest, RunId)>,
+    asking: BTreeMap<RunId, Digest>,
+    bytes: usize,
+}
+
+impl Cached {
+    /// The outcome that a new run may take over.
+    pub fn hit(&self, new: &NewRun, now: Timestamp) -> Option<&Kept> {
+        let waits = new.needs_approval || new.unprepared || new.resumes.is_some();
+        let ask = new.cache.as_ref().filter(|_| !waits && new.pipeline.is_none())?;
+        let fresh = |kept: &&Kept| ask.ttl.is_none_or(|ttl| now.since(kept.at) < ttl);
+        self.kept.get(&ask.key).filter(fresh)
+    }
+
+    /// Takes in what has happened.
+    pub fn saw(&mut self, event: &Event) {
+        match event {
+            Event::RunCreated(new) => {
+                let again = matches!(new.origin, Origin::Restart { .. } | Origin::Copy { .. });
+                self.asking.extend(new.cache.as_ref().filter(|_| !again).map(|ask| (new.id, ask.key)));
+            }
+            Event::RunFinished { run, status, cause, outputs, at, .. } => {
+                let key = self.asking.remove(run);
+                if let Some(key) = key.filter(|_| *status == Status::Succeeded && cause.reason != CACHE_HIT) {
+                    self.keep(key, Kept { run: *run, at: *at, outputs: outputs.clone() });
+                }
+            }
+            Event::RunDeleted { run } => {
+                let gone: Vec<Digest> =
+                    self.kept.iter().filter(|(_, kept)| kept.run == *run).map(|(key, _)| *key).collect();
+                gone.iter().for_each(|key| self.forget(key));
+            }
+            _ => {}
+        }
+    }
+
+    fn keep(&mut self, key: Digest, kept: Kept) {
+        self.forget(&key);
+        self.bytes += size(&kept);
+        self.order.push_back((key, kept.run));
+        self.kept.insert(key, kept);
+        while self.kept.len() > MAX_KEPT || self.bytes > MAX_BYTES {
+            let Some((oldest, run)) = self.order.pop_front() else { return };
+            if self.kept.get(&oldest).is_some_and(|kept| kept.run == run) {
+                self.forget(&oldest);
+            }
+        }
+        if self.order.len() > 2 * MAX_KEPT {
+            let kept = &self.kept;
+            self.order.retain(|(key, run)| kept.get(key).is_some_and(|known| known.run == *run));
+        }
+    }
+
+    fn forget(&mut self, key: &Digest) {
+        if let Some(gone) = self.kept.remove(key) {
+            self.bytes -= size(&gone);
+        }
+    }
+
+    /// For a snapshot: outcomes, oldest first, and who asks.
+    pub fn parts(&self) -> (Vec<(Digest, Kept)>, Vec<(RunId, Digest)>) {
+        let current = self.order.iter().filter_map(|(key, run)| {
+            let kept = self.kept.get(key).filter(|kept| kept.run == *run)?;
+            Some((*key, kept.clone()))
+        });
+        (current.collect(), self.asking.iter().map(|(run, key)| (*run, *key)).collect())
+    }
+
+    /// From a snapshot.
+    pub fn restore(kept: Vec<(Digest, Kept)>, asking: Vec<(RunId, Digest)>) -> Self {
+        let mut cached = Self { asking: asking.into_iter().collect(), ..Self::default() };
+        kept.into_iter().for_each(|(key, kept)| cached.keep(key, kept));
+        cached
+    }
+}
+
+/// The end of a run that takes an outcome over.
+pub(super) fn taken_over(run: RunId, kept: &Kept, now: Timestamp) -> Event {
+    let message = format!("it did not run: its outputs are those of run {}, which ended at {}", kept.run, kept.at);
+    Event::RunFinished {
+        run,
+        status: Status::Succeeded,
+        cause: Cause::new(CACHE_HIT, message),
+        exit_code: None,
+        outputs: kept.outputs.clone(),
+        at: now,
+    }
+}
+
+fn size(kept: &Kept) -> usize {
+    serde_json::to_vec(&kept.outputs).map_or(0, |bytes| bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_outcomes_make_room() {
+        let mut cached = Cached::default();
+        let id = |n: usize| RunId(uuid::Uuid::from_u128(n as u128));
+        let key = |n: usize| Digest::of(&n.to_le_bytes());
+        let kept = |n: usize| Kept { run: id(n), at: Timestamp(n as i64), outputs: Map::new() };
+        (0..MAX_KEPT + 5).for_each(|n| cached.keep(key(n), kept(n)));
+        assert_eq!(cached.kept.len(), MAX_KEPT);
+        assert!(!cached.kept.contains_key(&key(4)) && cached.kept.contains_key(&key(5)));
+        let large = Map::from_iter([("text".to_owned(), Value::from("x".repeat(MAX_BYTES)))]);
+        cached.keep(key(0), Kept { outputs: large, ..kept(0) });
+        assert_eq!((cached.kept.len(), cached.bytes), (0, 0), "what is too large for all is not kept");
+    }
+}
