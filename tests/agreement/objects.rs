@@ -192,6 +192,7 @@ fn operation(folder: &Path, file: &str) -> Result<CompiledOperation, String> {
     };
     let request = Request {
         source: RequestSource::Text {
+            beside: Vec::new(),
             path: format!("projects/proj/workflows/{}", path.file_name().unwrap().to_str().unwrap()),
             content: std::fs::read_to_string(&path).unwrap(),
             project: None,
