@@ -492,6 +492,11 @@ fn new_run(run: u128) -> NewRun {
         group: None,
         tags: Vec::new(),
         origin: Origin::Request { user: String::new() },
+        cache: None,
+        timeout: None,
+        resumes: None,
+        unprepared: false,
+        followed: false,
     }
 }
 

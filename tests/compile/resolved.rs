@@ -150,7 +150,7 @@ fn references_are_followed_to_files_and_names() {
 
 #[test]
 fn what_cannot_run_yet_is_declared_and_says_why() {
-    let text = "--- projects/vision/workflows/a.yaml\nversion: 1.1\nkind: operation\nhooks: [{hubRef: train, params: {epochs: 1}, connection: chat}]\nparams: {epochs: 1}\nhubRef: train\n";
+    let text = "--- projects/vision/workflows/a.yaml\nversion: 1.1\nkind: operation\nhooks: [{hubRef: train, params: {epochs: {value: 1}}, connection: chat}]\nparams: {epochs: 1}\nhubRef: train\n";
     let flow = workflow(&catalog(text), "vision/a");
     assert_eq!(flow.unrunnable.as_deref(), Some("`connection` of a hook is recognised but cannot run yet"));
 }

@@ -150,16 +150,6 @@ fn fault(row: &Row, description: &str) -> Option<String> {
                 && (on_local.is_some() || said(&local_with, row))
                 && (on_cluster.is_some() || said(&cluster_with, row))
         }
-        NotInCluster => {
-            sound
-                && on_cluster.is_some()
-                && !new(
-                    &come(&json!({"version": 1.1, "kind": "component", "run": {"kind": "job"}}), "here/default"),
-                    &local_with,
-                    codes::NOT_YET,
-                )
-                .is_empty()
-        }
         Refuses => errors(&cluster_with) > errors(&cluster),
         Allows => errors(&cluster_with) < errors(&cluster),
         NotInGraph => sound && on_cluster.as_ref().is_some_and(|message| message.contains("operation of a graph")),

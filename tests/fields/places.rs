@@ -129,7 +129,8 @@ pub fn around(of: &str, field: &str) -> (Value, String) {
         "raycluster" => {
             json!({"kind": kind, "entrypoint": "python a.py", "head": pod(), "autoscalerOptions": {"resources": {}}})
         }
-        "daskcluster" => json!({"kind": kind, "worker": pod(), "scheduler": pod()}),
+        // Without a most there is no autoscaler, and a least says nothing.
+        "daskcluster" => json!({"kind": kind, "worker": pod(), "scheduler": pod(), "maxReplicas": 5}),
         "mpijob" => json!({"kind": kind, "launcher": pod()}),
         "pytorchjob" => json!({"kind": kind, "master": pod(), "elasticPolicy": {}}),
         _ => json!({"kind": kind, "chief": pod(), "schedulingPolicy": {}}),

@@ -16,8 +16,6 @@ pub enum Shows {
     ObjectOnly,
     /// No agent does anything with it, and both say so.
     Nowhere,
-    /// Kubernetes does nothing with it, and says so; a local agent refuses the kind.
-    NotInCluster,
     /// A value that breaks it is refused.
     Refuses,
     /// A run fails and says which connection or store of artifacts is missing.
@@ -210,6 +208,7 @@ pub fn rows() -> Vec<Row> {
                 let value = match field {
                     "limit" | "offset" => json!(1),
                     "params" => json!({"x": {"value": "outputs.x", "contextOnly": true}}),
+                    "query" => json!("status:failed"),
                     _ => json!("created_at"),
                 };
                 (field, value, Kept)
@@ -367,8 +366,8 @@ pub fn rows() -> Vec<Row> {
         vec![
             ("worker", one(), Object),
             ("scheduler", one(), Object),
-            ("minReplicas", json!(1), NotInCluster),
-            ("maxReplicas", json!(2), NotInCluster),
+            ("minReplicas", json!(1), Object),
+            ("maxReplicas", json!(2), Object),
         ],
     );
     all(
