@@ -39,11 +39,11 @@ fn hooks_follow_the_end_that_they_are_for_with_what_it_came_to() {
 hooks:
   - hubRef: notify
     trigger: succeeded
-    params: {{text: "{{{{ globals.name }}}} {{{{ status }}}}", loss: "{{{{ outputs.loss }}}}"}}
-  - {{hubRef: notify, trigger: failed, params: {{text: never}}}}
-  - {{hubRef: notify, conditions: "{{{{ outputs.loss > 1 }}}}", params: {{text: never}}}}
+    params: {{text: {{value: "{{{{ globals.name }}}} {{{{ status }}}}"}}, loss: {{value: "{{{{ outputs.loss }}}}"}}}}
+  - {{hubRef: notify, trigger: failed, params: {{text: {{value: never}}}}}}
+  - {{hubRef: notify, conditions: "{{{{ outputs.loss > 1 }}}}", params: {{text: {{value: never}}}}}}
   - {{hubRef: bad}}
-  - {{hubRef: notify, trigger: done, params: {{text: "{{{{ nothing.like.this }}}}"}}}}
+  - {{hubRef: notify, trigger: done, params: {{text: {{value: "{{{{ nothing.like.this }}}}"}}}}}}
 component: {report}
 "#
     );
@@ -72,7 +72,7 @@ fn each_hook_is_started_once_whatever_dies_in_between() {
     let component = "{inputs: [{name: n, type: int}], run: {kind: job, container: {command: [\"true\"]}}}";
     let values: Vec<String> = (0..20).map(|n| format!("{{n: {n}}}")).collect();
     let operation = format!(
-        "hooks: [{{hubRef: notify, params: {{text: \"{{{{ globals.name }}}}\"}}}}]\nmatrix: {{kind: mapping, concurrency: 3, values: [{}]}}\ncomponent: {component}\n",
+        "hooks: [{{hubRef: notify, params: {{text: {{value: \"{{{{ globals.name }}}}\"}}}}}}]\nmatrix: {{kind: mapping, concurrency: 3, values: [{}]}}\ncomponent: {component}\n",
         values.join(", ")
     );
     push(&site, "many", &operation);
