@@ -163,13 +163,13 @@ impl Effects {
     pub fn actual(&self) -> BTreeMap<AgentName, Result<TargetSpec, String>> {
         let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner).clone();
         // Clusters that do not answer are waited for at the same time.
-        let found = std::thread::scope(|scope| {
+
+        std::thread::scope(|scope| {
             let looks: Vec<_> =
                 targets.iter().map(|(name, target)| (name, scope.spawn(move || target.actual()))).collect();
             let found = looks.into_iter().filter_map(|(name, look)| Some((name.clone(), look.join().ok()??)));
             found.collect()
-        });
-        found
+        })
     }
 
     /// The file with what an attempt reports while it runs, when its agent runs on this machine.

@@ -117,7 +117,7 @@ fn beside(path: &Path, text: &str) -> Result<Vec<FileText>> {
         FileContent::Text(bytes) => Some(String::from_utf8(bytes).map(|text| FileText { path: file.path, text })),
         _ => None,
     });
-    Ok(texts.collect::<Result<Vec<_>, _>>().context("what it refers to is no text")?)
+    texts.collect::<Result<Vec<_>, _>>().context("what it refers to is no text")
 }
 
 /// A file when there is one of that name, or when it is called like one; else a workflow.

@@ -172,7 +172,7 @@ impl Server {
             let outputs = serde_json::Map::from_iter([("loss".to_owned(), json!(value))]);
             let cause = Cause::new("Error", "");
             // Which ones fail does not hang on what has died before.
-            let fails = fails > 0 && (attempt.run.0.as_u128() >> 64) as u64 % fails == 0;
+            let fails = fails > 0 && ((attempt.run.0.as_u128() >> 64) as u64).is_multiple_of(fails);
             self.see(
                 attempt,
                 match fails {

@@ -207,7 +207,7 @@ fn agent_policy(agent: &Agent) -> AgentPolicy {
             .clone()
             .unwrap_or_else(|| Name::parse(DEFAULT_QUEUE).expect("`default` is a name")),
         target: match (&agent.kubernetes, &agent.local) {
-            (Some(kubernetes), _) => TargetSpec::Kubernetes(kubernetes.clone()),
+            (Some(kubernetes), _) => TargetSpec::Kubernetes(Box::new(kubernetes.clone())),
             (None, local) => TargetSpec::Local(local.clone().unwrap_or_default()),
         },
     }

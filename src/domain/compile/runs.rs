@@ -71,7 +71,7 @@ fn container(container: Option<&Value>, at: &Source<'_>, problems: &mut Diagnost
         [("name", false), ("image", false), ("workingDir", false), ("command", true), ("args", true)]
     {
         let Some(value) = container.get(key).filter(|value| !value.is_null()) else { continue };
-        if !value.is_string() && !(takes_lists && value.is_array()) {
+        if !(value.is_string() || takes_lists && value.is_array()) {
             let wanted = if takes_lists { "a list of texts" } else { "a text" };
             let message = format!("Kubernetes takes {wanted} for `{key}`, and this is {}", kind_of(value));
             problems.push(Diagnostic::warning(codes::NOT_KUBERNETES, at.place(&format!("/{key}")), message));

@@ -107,13 +107,18 @@ impl Cached {
         }
     }
 
-    /// For a snapshot: outcomes, oldest first, and who asks.
-    pub fn parts(&self) -> (Vec<(Digest, Kept)>, Vec<(RunId, Digest)>) {
+    /// The outcomes that are kept, oldest first; for a snapshot.
+    pub fn kept(&self) -> Vec<(Digest, Kept)> {
         let current = self.order.iter().filter_map(|(key, run)| {
             let kept = self.kept.get(key).filter(|kept| kept.run == *run)?;
             Some((*key, kept.clone()))
         });
-        (current.collect(), self.asking.iter().map(|(run, key)| (*run, *key)).collect())
+        current.collect()
+    }
+
+    /// The runs whose outcome will be kept, and its key; for a snapshot.
+    pub fn asking(&self) -> Vec<(RunId, Digest)> {
+        self.asking.iter().map(|(run, key)| (*run, *key)).collect()
     }
 
     /// From a snapshot.

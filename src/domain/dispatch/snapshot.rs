@@ -130,7 +130,7 @@ pub fn take(state: &State) -> Snapshot {
     let place: BTreeMap<u32, usize> = gates.iter().enumerate().map(|(i, ix)| (*ix, i)).collect();
     let mut runs: Vec<&Run> = state.runs.iter().map(|(_, run)| run).collect();
     runs.sort_by_key(|run| run.order);
-    let (cached, caching) = state.cached.parts();
+    let (cached, caching) = (state.cached.kept(), state.cached.asking());
     Snapshot {
         cached,
         caching,

@@ -48,7 +48,7 @@ pub enum TargetSpec {
     /// Processes of this machine.
     Local(LocalTarget),
     /// A namespace of a cluster.
-    Kubernetes(KubernetesTarget),
+    Kubernetes(Box<KubernetesTarget>),
 }
 
 /// The kinds of targets.

@@ -134,7 +134,7 @@ impl Target for KubernetesTarget {
         let managed = reply.recv_timeout(LOOK_TIMEOUT).unwrap_or_else(|_| {
             Err(format!("the cluster did not say within {} s how things are there", LOOK_TIMEOUT.as_secs()))
         });
-        Some(managed.map(|managed| TargetSpec::Kubernetes(Spec { managed, ..self.settings.spec.clone() })))
+        Some(managed.map(|managed| TargetSpec::Kubernetes(Box::new(Spec { managed, ..self.settings.spec.clone() }))))
     }
 
     fn close(&self) {
