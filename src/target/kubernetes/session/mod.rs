@@ -47,8 +47,8 @@ const BATCH: usize = 500;
 const TICK: Duration = Duration::from_millis(500);
 /// How often everything is listed anew, whatever the watches say.
 const RELIST: Duration = Duration::from_secs(600);
-/// Inquiries of one tick.
-const MAX_INQUIRIES: usize = 8;
+/// Inquiries of one tick: pods that only wait for a busy cluster must not cost more requests than those that run.
+const MAX_INQUIRIES: usize = 1;
 
 /// What a session is told.
 #[derive(Debug)]
