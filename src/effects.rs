@@ -3,44 +3,33 @@
 //! What is owed is read off the state, so that starting, retrying and recovering are one way: a saved batch releases its
 //! own effects, and an agent that can be reached (again) is given everything that is owed to it.
 
+mod agents;
 mod gone;
+mod identity;
+mod launching;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use self::gone::Gone;
+use self::identity::place_of;
 use crate::domain::catalog::{AgentPolicy, CompiledOperation};
-use crate::domain::dispatch::command::Command;
-use crate::domain::dispatch::event::{Event, Origin};
+use crate::domain::dispatch::event::Event;
 use crate::domain::dispatch::history::{RunFilter, RunRow};
-use crate::domain::dispatch::observation::{Cause, Observation, Seen};
+use crate::domain::dispatch::observation::{Observation, Seen};
 use crate::domain::dispatch::status::Status;
 use crate::domain::dispatch::{Owed, outbox};
-use crate::domain::honour::{NO_EFFECT, unhonoured};
 use crate::domain::ids::{AgentName, Attempt, AttemptName, Digest, Epoch, RunId};
 use crate::domain::kubernetes::lease::Holder;
-use crate::domain::kubernetes::render::{CONTEXT_PATH, variables};
-use crate::domain::spec::{KubernetesTarget as KubernetesSpec, TargetKind, TargetSpec};
+use crate::domain::spec::TargetSpec;
 use crate::domain::time::Span;
-use crate::domain::workflow::conductor::point_id;
-use crate::domain::workflow::render::{Globals, Rendered, render};
-use crate::engine::{Engine, error_chain, wall_clock};
-use crate::target::kubernetes::{self, KubernetesTarget};
-use crate::target::local::LocalTarget;
-use crate::target::{ContextPaths, Effect, Launch, Report, ReportSink, Target};
+use crate::engine::{Engine, wall_clock};
+use crate::target::{Effect, Report, ReportSink, Target};
 
 /// Time between asking an operation to stop and killing it (Kubernetes' default is 30 s; people at a terminal wait).
 const STOP_GRACE: Span = Span::seconds(10);
-/// Compiled operations that are kept at hand, since the runs of a workflow share one.
-const BODIES: usize = 256;
-
-/// The variable that names the directory of the attempt that one goes on from.
-const PREVIOUS: &str = "TIDEGATE_PREVIOUS";
-
-/// The file of the data directory that holds the id of this installation.
-const INSTANCE_FILE: &str = "instance";
 
 /// What the courier is told.
 enum Message {
@@ -356,118 +345,6 @@ impl Courier {
         })
     }
 
-    /// Prepares a launch; what cannot be prepared has failed.
-    fn launch(&mut self, attempt: AttemptName, outgoing: &mut Outgoing) {
-        let Some(row) = self.row(attempt.run) else { return };
-        let agent = row.queue.agent.clone();
-        match self.prepare(&row, attempt) {
-            Ok(launch) => {
-                self.flying.insert(attempt.run, (agent.clone(), attempt.attempt));
-                outgoing.entry(agent).or_default().push(Effect::Launch(Box::new(launch)));
-            }
-            Err(cause) => {
-                let seen = Seen::Failed { cause, exit_code: None, outputs: serde_json::Map::new() };
-                self.engine.observe(vec![Observation { attempt, at: wall_clock(), seen }]);
-            }
-        }
-    }
-
-    fn prepare(&mut self, row: &RunRow, attempt: AttemptName) -> Result<Launch, Cause> {
-        let operation = self.body(row.spec)?;
-        // A container finds what was prepared at Polyaxon's place.
-        let target = self.opened.get(&row.queue.agent).map_or(TargetKind::Local, TargetSpec::kind);
-        let root = match target {
-            TargetKind::Kubernetes => CONTEXT_PATH.to_owned(),
-            TargetKind::Local => LocalTarget::context(&self.agent_dir(&row.queue.agent), attempt).display().to_string(),
-        };
-        let artifacts = format!("{root}/artifacts");
-        let outputs = format!("{artifacts}/{}/outputs", row.id);
-        let cluster = match self.opened.get(&row.queue.agent) {
-            Some(TargetSpec::Kubernetes(cluster)) => Some(cluster),
-            _ => None,
-        };
-        let globals = Globals {
-            owner_name: self.effects.owner.read().unwrap_or_else(PoisonError::into_inner).clone(),
-            project_name: row.project.to_string(),
-            name: row.name.clone(),
-            uuid: row.id.to_string(),
-            status: String::new(),
-            namespace: cluster.and_then(|cluster| cluster.namespace.clone()).unwrap_or_default(),
-            connections: cluster.map(|cluster| variables(&cluster.connections)).unwrap_or_default(),
-            iteration: operation.point.as_ref().map_or(0, |point| point.iteration),
-            created_at: row.created_at.to_string(),
-            artifacts_path: artifacts.clone(),
-            context_path: root.clone(),
-        };
-        let mut rendered = render(&operation, &globals)?;
-        if target == TargetKind::Local {
-            let previous = self.previous(row, attempt, &operation).filter(|dir| dir.is_dir());
-            rendered.env.extend(previous.map(|dir| (PREVIOUS.to_owned(), dir.display().to_string())));
-        }
-        self.note(row.id, &rendered, target);
-        Ok(Launch {
-            attempt,
-            epoch: self.epoch,
-            project: row.project.clone(),
-            run_name: row.name.clone(),
-            run: rendered.run,
-            env: rendered.env,
-            sections: rendered.sections,
-            context: ContextPaths { root, artifacts, outputs },
-            timeout: operation.timeout,
-            ttl: operation.ttl,
-        })
-    }
-
-    /// Says in the timeline of a run what its target does nothing with.
-    fn note(&self, run: RunId, rendered: &Rendered, target: TargetKind) {
-        let section = serde_json::to_value(&rendered.run).unwrap_or_default();
-        let fields = unhonoured(&rendered.sections, &section, target);
-        let notes: Vec<Cause> = fields.into_iter().map(|field| Cause::new(NO_EFFECT, field.message)).collect();
-        if !notes.is_empty() {
-            // Nobody waits for the answer: what cannot be said now is said when the attempt is launched again.
-            drop(self.engine.ask_later(Command::Note { run, notes }, Vec::new()));
-        }
-    }
-
-    fn agent_dir(&self, agent: &AgentName) -> PathBuf {
-        self.data_dir.join("agents").join(agent.as_str())
-    }
-
-    /// The directory of the attempt that this one goes on from: that before it, the newest of the run that it is a copy
-    /// of, or of the run whose point hyperband promoted.
-    fn previous(&self, row: &RunRow, attempt: AttemptName, operation: &CompiledOperation) -> Option<PathBuf> {
-        if attempt.attempt.0 > 1 {
-            let before = AttemptName { run: attempt.run, attempt: Attempt(attempt.attempt.0 - 1) };
-            return Some(LocalTarget::worked_in(&self.agent_dir(&row.queue.agent), before));
-        }
-        let resumed = || Some(point_id(&self.row(row.parent?)?, operation.point.as_ref()?.resumes?));
-        let of = match &row.origin {
-            Origin::Copy { of, .. } => *of,
-            _ => resumed()?,
-        };
-        let of = self.row(of)?;
-        Some(LocalTarget::worked_in(&self.agent_dir(&of.queue.agent), AttemptName { run: of.id, attempt: of.attempt }))
-    }
-
-    fn body(&mut self, digest: Digest) -> Result<Arc<CompiledOperation>, Cause> {
-        if let Some(operation) = self.bodies.get(&digest) {
-            return Ok(operation.clone());
-        }
-        let missing =
-            |why: String| Cause::new("InvalidOperation", format!("its stored operation cannot be read: {why}"));
-        let bytes = self.engine.history().body(digest).map_err(|error| missing(error.to_string()))?;
-        let bytes = bytes.ok_or_else(|| missing("it is not in the store".to_owned()))?;
-        let operation: CompiledOperation =
-            serde_json::from_slice(&bytes).map_err(|error| missing(error.to_string()))?;
-        if self.bodies.len() >= BODIES {
-            self.bodies.pop_first();
-        }
-        let operation = Arc::new(operation);
-        self.bodies.insert(digest, operation.clone());
-        Ok(operation)
-    }
-
     fn row(&self, run: RunId) -> Option<RunRow> {
         match self.engine.history().run(run) {
             Ok(row) => row,
@@ -476,101 +353,6 @@ impl Courier {
                 None
             }
         }
-    }
-
-    fn set_agents(&mut self, agents: BTreeMap<AgentName, AgentPolicy>) {
-        for (name, policy) in agents {
-            match self.opened.get(&name) {
-                Some(spec) if *spec == policy.target => {
-                    self.moving.remove(&name);
-                    self.targets(|targets| targets.get(&name).cloned()).iter().for_each(|target| target.heal());
-                }
-                // The same place seen with other eyes: what runs there stays in sight.
-                Some(spec) if spec.same_place(&policy.target) => {
-                    self.moving.remove(&name);
-                    self.open_elsewhere(name, policy.target);
-                }
-                // What runs there would be lost sight of: nothing new starts until it has ended.
-                Some(_) if self.holds_runs(&name) => {
-                    let why = "it is to point elsewhere, and waits for what runs where it points now".to_owned();
-                    self.engine.set_agent_up(name.clone(), false);
-                    self.effects.set_trouble(name.clone(), Some(why));
-                    self.moving.insert(name, policy.target);
-                }
-                Some(_) => self.open_elsewhere(name, policy.target),
-                None => {
-                    self.is_back(&name);
-                    self.open(name, policy.target);
-                }
-            }
-        }
-    }
-
-    /// Whether anything runs, or may run, on an agent.
-    fn holds_runs(&self, agent: &AgentName) -> bool {
-        self.engine.read(|state| state.agents().any(|known| known.name == agent && known.running > 0))
-    }
-
-    /// Points agents elsewhere that wait for it and have nothing left.
-    fn finish_moves(&mut self) {
-        let free: Vec<AgentName> = self.moving.keys().filter(|agent| !self.holds_runs(agent)).cloned().collect();
-        for agent in free {
-            if let Some(spec) = self.moving.remove(&agent) {
-                self.open_elsewhere(agent, spec);
-            }
-        }
-    }
-
-    fn open_elsewhere(&mut self, agent: AgentName, spec: TargetSpec) {
-        self.engine.set_agent_up(agent.clone(), false);
-        self.effects.set_trouble(agent.clone(), None);
-        self.close(&agent);
-        self.open(agent, spec);
-    }
-
-    fn close(&mut self, agent: &AgentName) {
-        self.opened.remove(agent);
-        let gone = self.effects.targets.write().unwrap_or_else(PoisonError::into_inner).remove(agent);
-        if let Some(target) = gone {
-            target.close();
-        }
-    }
-
-    fn open(&mut self, name: AgentName, spec: TargetSpec) {
-        let target = match &spec {
-            TargetSpec::Local(_) => {
-                let dir = self.agent_dir(&name);
-                LocalTarget::open(name.clone(), dir, self.program.clone(), self.effects.sink())
-                    .map(|target| Arc::new(target) as Arc<dyn Target>)
-                    .map_err(|error| error_chain(&error))
-            }
-            TargetSpec::Kubernetes(kubernetes) => self.open_cluster(&name, kubernetes),
-        };
-        match target {
-            Ok(target) => {
-                self.opened.insert(name.clone(), spec);
-                self.effects.targets.write().unwrap_or_else(PoisonError::into_inner).insert(name, target);
-            }
-            Err(why) => {
-                tracing::error!(agent = %name, why, "agent cannot be opened");
-                self.effects.set_trouble(name, Some(why));
-            }
-        }
-    }
-
-    fn open_cluster(&self, name: &AgentName, spec: &KubernetesSpec) -> Result<Arc<dyn Target>, String> {
-        let instance = instance_of(&self.data_dir)
-            .map_err(|error| format!("the id of this installation cannot be read or written: {error}"))?;
-        let settings = kubernetes::Settings {
-            agent: name.clone(),
-            spec: spec.clone(),
-            instance,
-            epoch: self.epoch,
-            holder: self.holder.clone(),
-            logs: self.agent_dir(name).join("logs"),
-        };
-        let target = KubernetesTarget::open(settings, self.effects.sink());
-        Ok(Arc::new(target.map_err(|error| format!("its thread cannot be started: {error}"))?))
     }
 
     fn deliver(&self, outgoing: Outgoing) {
@@ -584,38 +366,5 @@ impl Courier {
 
     fn targets<R>(&self, look: impl FnOnce(&BTreeMap<AgentName, Arc<dyn Target>>) -> R) -> R {
         look(&self.effects.targets.read().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Where a data directory is: two servers of one place cannot live at the same time, as the store in it is locked.
-fn place_of(data_dir: &Path) -> String {
-    use std::os::unix::fs::MetadataExt;
-    // Changes with every start of the machine, and is the machine's own.
-    let machine = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    match (machine, std::fs::metadata(data_dir)) {
-        (Ok(machine), Ok(dir)) => {
-            format!("{}-{:x}-{:x}", machine.trim().replace('-', ""), dir.dev(), dir.ino())
-        }
-        // Nobody else is there, as far as one can know.
-        _ => uuid::Uuid::new_v4().simple().to_string(),
-    }
-}
-
-/// The id of this installation, made at its first use. It marks everything that is put into clusters, so that two
-/// installations never touch what is the other's; it belongs to the data directory, and moves with it.
-fn instance_of(data_dir: &Path) -> std::io::Result<String> {
-    let path = data_dir.join(INSTANCE_FILE);
-    match std::fs::read_to_string(&path) {
-        Ok(text) if uuid::Uuid::try_parse(text.trim()).is_ok() => Ok(text.trim().to_owned()),
-        Ok(_) => Err(std::io::Error::other(format!("{} holds no id", path.display()))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let id = uuid::Uuid::new_v4().simple().to_string();
-            let new = path.with_extension("new");
-            std::fs::write(&new, format!("{id}\n"))?;
-            std::fs::File::open(&new)?.sync_all()?;
-            std::fs::rename(&new, &path)?;
-            Ok(id)
-        }
-        Err(error) => Err(error),
     }
 }
