@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::bind::{Facts, set, taken, with_refs};
+use super::bind::{Facts, set, taken};
 use super::conductor::{Records, Unreadable};
 use super::curves::Curves;
 use super::dag::{Progress, Step};
 use super::early::Early;
 use super::helper::About;
-use super::joins::with_joins;
+use super::prepare::with_values;
 use super::render::{Globals, condition, fill};
 use super::start::{Circumstances, Ended, of_operation};
 use super::sweep::{Sweep, Want};
@@ -333,23 +333,9 @@ impl Led {
 
     /// The operation with its values, or how it ends without them.
     fn bound(&self, dag: &Dag, node: &Node, records: &dyn Records) -> Result<Bound, Unreadable> {
-        let mut not_now = None;
-        let bound = with_refs(&node.operation, &mut |from| match self.facts(dag, from, records) {
-            Ok(facts) => facts,
-            Err(why) => {
-                let cause = Cause::new("Unreadable", why.to_string());
-                not_now = Some(why);
-                Err(cause)
-            }
-        });
-        if let Some(why) = not_now {
-            return Err(why);
-        }
-        let joined = match bound {
-            Ok(bound) => with_joins(bound, &self.row.project, child_id(self.row.id, &node.name), records)?,
-            Err(cause) => Err(cause),
-        };
-        let bound = match joined {
+        let own = (&self.row.project, child_id(self.row.id, &node.name));
+        let mut facts = |from: &RefFrom| self.facts(dag, from, records);
+        let bound = match with_values(&node.operation, own, records, &mut facts)? {
             Ok(bound) => bound,
             Err(cause) => return Ok((node.operation.clone(), Some((Status::Failed, cause)))),
         };

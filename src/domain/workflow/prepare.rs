@@ -10,7 +10,7 @@ use crate::domain::dispatch::command::Prepare;
 use crate::domain::dispatch::history::RunRow;
 use crate::domain::dispatch::observation::Cause;
 use crate::domain::dispatch::status::Status;
-use crate::domain::ids::{Digest, RunId};
+use crate::domain::ids::{Digest, ProjectName, RunId};
 
 /// What a run comes to, with the body that it is pinned to from then on.
 pub type Prepared = (Prepare, (Digest, Vec<u8>));
@@ -86,15 +86,18 @@ fn awaited(operation: &CompiledOperation, records: &dyn Records) -> Result<Await
     Ok(Awaited::Now)
 }
 
-/// The operation with its values, when its condition is true.
-fn bound(
-    row: &RunRow,
+/// What a reference finds: facts, why there are none, or why they cannot be read now.
+type Found = Result<Result<Facts, Cause>, Unreadable>;
+
+/// The operation with the values of its references and joins, for the run `own`; the cause says which there is none of.
+pub(super) fn with_values(
     operation: &CompiledOperation,
+    (project, own): (&ProjectName, RunId),
     records: &dyn Records,
-) -> Result<Result<CompiledOperation, (Status, Cause)>, Unreadable> {
-    let failed = |cause| (Status::Failed, cause);
+    facts: &mut dyn FnMut(&RefFrom) -> Found,
+) -> Result<Result<CompiledOperation, Cause>, Unreadable> {
     let mut not_now = None;
-    let bound = with_refs(operation, &mut |from| match facts(from, records) {
+    let bound = with_refs(operation, &mut |from| match facts(from) {
         Ok(facts) => facts,
         Err(why) => {
             let cause = Cause::new("Unreadable", why.to_string());
@@ -105,11 +108,21 @@ fn bound(
     if let Some(why) = not_now {
         return Err(why);
     }
-    let joined = match bound {
-        Ok(bound) => with_joins(bound, &row.project, row.id, records)?,
-        Err(cause) => Err(cause),
-    };
-    let mut bound = match joined {
+    match bound {
+        Ok(bound) => with_joins(bound, project, own, records),
+        Err(cause) => Ok(Err(cause)),
+    }
+}
+
+/// The operation with its values, when its condition is true.
+fn bound(
+    row: &RunRow,
+    operation: &CompiledOperation,
+    records: &dyn Records,
+) -> Result<Result<CompiledOperation, (Status, Cause)>, Unreadable> {
+    let failed = |cause| (Status::Failed, cause);
+    let mut facts = |from: &RefFrom| facts(from, records);
+    let mut bound = match with_values(operation, (&row.project, row.id), records, &mut facts)? {
         Ok(bound) => bound,
         Err(cause) => return Ok(Err(failed(cause))),
     };
