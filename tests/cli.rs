@@ -262,4 +262,5 @@ fn up_runs_a_folder_to_its_end() {
     let lines = stdout(&output);
     assert!(lines.lines().any(|line| line.contains("succeeded") && line.contains("echo")), "{lines}");
     assert!(stderr(&output).starts_with("serving http://127.0.0.1:"), "{}", stderr(&output));
+    assert!(stderr(&output).ends_with("ended: 1 succeeded\n"), "{}", stderr(&output));
 }

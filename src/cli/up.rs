@@ -9,12 +9,16 @@ use anyhow::Context;
 use clap::Args;
 
 use super::serve::{ListenArgs, stop_signal, with_server};
+use super::show::plain;
 use super::{Exit, Result, live};
 use crate::control::{ControlPlane, POLL_INTERVAL, Settings, SourceSetting};
 use crate::domain::dispatch::history::{Parent, RunFilter};
 use crate::domain::dispatch::status::Status;
 use crate::domain::spec::FirstSync;
 use crate::store::SqliteStore;
+
+/// Runs that did not succeed and are named at the end: what fits on a screen.
+const NAMED: usize = 10;
 
 /// What to run.
 #[derive(Debug, Args)]
@@ -106,14 +110,37 @@ fn all_ended(control: &ControlPlane) -> bool {
     synced && control.engine().read(|state| state.runs().next().is_none())
 }
 
+/// Says how the outermost runs ended, and which of them need a look. A pipeline answers for what is below it: a branch that
+/// was meant for a failure is no failure.
 fn outcome(control: &ControlPlane) -> Result {
-    let statuses = vec![Status::Failed, Status::UpstreamFailed, Status::Stopped];
-    // A pipeline answers for what is below it: a branch that was meant for a failure is no failure.
-    let outermost = RunFilter { statuses, parent: Parent::None, ..RunFilter::default() };
-    let unlucky = control.engine().history().count(&outermost)?;
+    let outermost = |statuses: &[Status], limit| RunFilter {
+        statuses: statuses.to_vec(),
+        parent: Parent::None,
+        limit,
+        ..RunFilter::default()
+    };
+    let history = control.engine().history();
+    let mut counts = Vec::new();
+    for status in Status::ALL.into_iter().filter(|status| status.is_final()) {
+        match history.count(&outermost(&[status], 0))? {
+            0 => {}
+            count => counts.push(format!("{count} {status}")),
+        }
+    }
+    let ended = if counts.is_empty() { "no run was started".to_owned() } else { counts.join(", ") };
+    eprintln!("ended: {ended}");
+    let unlucky = [Status::Failed, Status::UpstreamFailed, Status::Stopped];
+    let count = history.count(&outermost(&unlucky, 0))?;
+    for run in history.runs(&outermost(&unlucky, NAMED))? {
+        let why = run.cause.map(|cause| format!(": {}", plain(&cause.message))).unwrap_or_default();
+        eprintln!("{} {}/{}{why}", run.status, run.project, plain(&run.name));
+    }
+    if count > NAMED as u64 {
+        eprintln!("and {} more", count - NAMED as u64);
+    }
     Ok(match () {
         () if control.sync_status().errors > 0 => Exit::Invalid,
-        () if unlucky > 0 => Exit::Changes,
+        () if count > 0 => Exit::Changes,
         () => Exit::Fine,
     })
 }
