@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench store`. Each line: what a flush costs divides by the size of the group, what history costs does
 //! not. In a busy server the steps of one run lie in different groups ("spread"), which is the dear case; in a quiet
-//! one a short run lives in one group ("whole lives").
+//! one a short run lives in one group ("whole lives"). At the end: replaying the log, and what people ask of 100,000 runs
+//! (`ops ls -q … --sort …`), beside a bare look at every row of that table.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,10 +11,12 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior, params};
 use tidegate::domain::dispatch::event::{Event, NewRun, Origin};
+use tidegate::domain::dispatch::history::RunFilter;
 use tidegate::domain::dispatch::observation::Cause;
 use tidegate::domain::dispatch::status::Status;
 use tidegate::domain::ids::{Attempt, CommitId, Digest, Name, ProjectName, QueueName, RunId, Seq};
 use tidegate::domain::quantity::{Quantity, Resources};
+use tidegate::domain::query::{Query, parse_sort};
 use tidegate::domain::time::Timestamp;
 use tidegate::store::{Batch, SqliteStore, Store};
 
@@ -23,6 +26,10 @@ const MEASURED: Duration = Duration::from_secs(3);
 const IN_FLIGHT: u64 = 2_000;
 /// Events of a life.
 const STEPS: u64 = 5;
+/// Runs that queries look through.
+const QUERIED: u64 = 100_000;
+/// How often each query is asked; the middle one counts.
+const ASKED: usize = 9;
 
 fn main() {
     println!("{:<12} {:>5} {:>21} {:>21} {:>11} {:>15}", "steps", "group", "bare", "store", "ratio", "store, ms");
@@ -43,6 +50,7 @@ fn main() {
         }
     }
     replay();
+    queries();
 }
 
 /// Processor time that this thread has had. On a shared machine only this can be compared.
@@ -117,7 +125,7 @@ fn step(position: u64, spread: u64) -> Option<Event> {
             status: Status::Succeeded,
             cause: Cause::default(),
             exit_code: Some(0),
-            outputs: serde_json::Map::from_iter([("loss".to_owned(), 0.25.into())]),
+            outputs: serde_json::Map::from_iter([("loss".to_owned(), ((number * 7919 % 1000) as f64 / 1000.0).into())]),
             at,
         },
     })
@@ -199,4 +207,58 @@ fn replay() {
     let last = store.replay(Seq(0), &mut |_, _, event| drop(std::hint::black_box(event))).expect("a replay");
     let rate = last.0 as f64 / start.elapsed().as_secs_f64();
     println!("replay of {} events: {rate:.0}/s", last.0);
+}
+
+/// What people ask, and as a floor one look at each row.
+fn queries() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the bench");
+    let mut append = store(dir.path());
+    for group in 0..QUERIED * STEPS / 1000 {
+        append((group * 1000..(group + 1) * 1000).filter_map(|at| step(at, 0)).collect());
+    }
+    drop(append);
+    let bare = Connection::open(dir.path().join("tidegate.db")).expect("the database");
+    let floor = median(|| {
+        let count = "SELECT count(*) FROM runs WHERE json_extract(outputs, '$.loss') < 0.5";
+        bare.query_row(count, [], |row| row.get::<_, i64>(0)).expect("a count") as usize
+    });
+    println!("\n{QUERIED} runs; a bare look at a value in each row: {:.1} ms", floor.0);
+    let history = SqliteStore::open(dir.path()).expect("a store").reader();
+    let now = Timestamp(1_790_000_000_000 + QUERIED as i64);
+    for (query, sort) in [
+        ("", ""),
+        ("status:running", ""),
+        ("status:succeeded", ""),
+        ("uuid:01a0", ""),
+        ("metrics.loss:<0.001", ""),
+        ("metrics.loss:<0.5, tags:nightly|weekly", "metrics.loss,-created_at"),
+        ("name:%sweep-99%", "-duration"),
+        ("(status:failed OR queue:gpu) AND created_at:last_day", "-created_at"),
+    ] {
+        let filter = || RunFilter {
+            query: (!query.is_empty()).then(|| Query::parse(query, now).expect("a query")),
+            sort: parse_sort(sort).expect("a sort"),
+            limit: 50,
+            ..RunFilter::default()
+        };
+        let (took, found) = median(|| history.runs(&filter()).expect("runs").len());
+        println!(
+            "{:>8.1} ms {:>5.2} of the bare look, {found:>2} rows  -q '{query}' --sort '{sort}'",
+            took,
+            took / floor.0
+        );
+    }
+}
+
+/// The middle of several times in milliseconds, and what was found.
+fn median(mut ask: impl FnMut() -> usize) -> (f64, usize) {
+    let mut times = Vec::new();
+    let mut found = 0;
+    for _ in 0..ASKED {
+        let start = Instant::now();
+        found = ask();
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    (times[ASKED / 2], found)
 }
