@@ -3,6 +3,8 @@
 //! What is not in the table has its effect. What makes a run impossible there is no matter of this table but an error of
 //! the attempt ([`refusal`] says so for run kinds before there is one).
 
+use std::sync::OnceLock;
+
 use serde_json::{Map, Value};
 
 use super::spec::TargetKind;
@@ -37,6 +39,15 @@ struct Rule {
     asks: Asks,
     local: Option<&'static str>,
     kubernetes: Option<&'static str>,
+}
+
+impl Rule {
+    fn why(&self, target: TargetKind) -> Option<&'static str> {
+        match target {
+            TargetKind::Local => self.local,
+            TargetKind::Kubernetes => self.kubernetes,
+        }
+    }
 }
 
 const fn both(at: &'static str, asks: Asks, why: &'static str) -> Rule {
@@ -116,37 +127,103 @@ const RULES: &[Rule] = &[
 /// `cache` is looked at when a run is made.
 pub const SECTIONS: [&str; 6] = ["namespace", "mount", "plugins", "termination", "cache", "build"];
 
-/// The fields of an operation that a target does nothing with, in the order of the table.
+/// The fields of an operation that a target does nothing with, in the order of the table. `sections` may hold others than
+/// [`SECTIONS`]; nobody looks at them.
 pub fn unhonoured(sections: &Map<String, Value>, run: &Value, target: TargetKind) -> Vec<Unhonoured> {
-    let mut found = Vec::new();
-    for rule in RULES {
-        let why = match target {
-            TargetKind::Local => rule.local,
-            TargetKind::Kubernetes => rule.kubernetes,
-        };
-        let Some(why) = why else { continue };
-        let mut pointers = Vec::new();
-        match rule.at.split_once('/') {
-            Some(("run", rest)) => walk(run, rest, "/run", &mut |at, value| pointers.push((at, value))),
-            Some(("POD", rest)) => {
-                pods(run, &mut |at, pod| walk(pod, rest, &at, &mut |at, value| pointers.push((at, value))));
-            }
-            Some((section, rest)) => {
-                let section_at = format!("/{section}");
-                if let Some(value) = sections.get(section) {
-                    walk(value, rest, &section_at, &mut |at, value| pointers.push((at, value)));
-                }
-            }
-            None => pointers.extend(sections.get(rule.at).map(|value| (format!("/{}", rule.at), value))),
-        }
-        // Many containers or replicas say it once: for the first.
-        if let Some((pointer, _)) = pointers.into_iter().find(|(_, value)| asks(rule.asks, value)) {
-            let field = pointer.trim_start_matches('/').replace('/', ".");
-            let message = format!("`{field}` has no effect on a {} agent: {why}", target.word());
-            found.push(Unhonoured { pointer, message });
+    let mut found = Found { pointers: vec![None; RULES.len()], at: String::new() };
+    let roots = roots();
+    for (section, value) in sections.iter().filter(|(section, _)| SECTIONS.contains(&section.as_str())) {
+        if let Some(node) = roots.inner(section) {
+            found.look(node, value, section);
         }
     }
-    found
+    if let Some(node) = roots.inner("run") {
+        found.look(node, run, "run");
+    }
+    if let Some(node) = roots.inner("POD") {
+        each_pod(run, &mut |at, pod| found.look(node, pod, at.trim_start_matches('/')));
+    }
+    let rules = RULES.iter().zip(found.pointers);
+    rules
+        .filter_map(|(rule, pointer)| {
+            let (why, pointer) = (rule.why(target)?, pointer?);
+            let field = pointer.trim_start_matches('/').replace('/', ".");
+            let message = format!("`{field}` has no effect on a {} agent: {why}", target.word());
+            Some(Unhonoured { pointer, message })
+        })
+        .collect()
+}
+
+/// The table as a tree: nearly all of it asks in vain, and an operation is walked once rather than once for each rule.
+#[derive(Default)]
+struct Node {
+    /// The rules of the field that stands here.
+    rules: Vec<usize>,
+    inner: Vec<(&'static str, Node)>,
+}
+
+impl Node {
+    fn inner(&self, step: &str) -> Option<&Node> {
+        self.inner.iter().find(|(known, _)| *known == step).map(|(_, node)| node)
+    }
+
+    fn add(&mut self, rule: usize, steps: &'static str) {
+        let (step, rest) = steps.split_once('/').unwrap_or((steps, ""));
+        if step.is_empty() {
+            return self.rules.push(rule);
+        }
+        let known = self.inner.iter().position(|(known, _)| *known == step);
+        let place = known.unwrap_or_else(|| {
+            self.inner.push((step, Node::default()));
+            self.inner.len() - 1
+        });
+        self.inner[place].1.add(rule, rest);
+    }
+}
+
+fn roots() -> &'static Node {
+    static ROOTS: OnceLock<Node> = OnceLock::new();
+    ROOTS.get_or_init(|| {
+        let mut roots = Node::default();
+        RULES.iter().enumerate().for_each(|(number, rule)| roots.add(number, rule.at));
+        roots
+    })
+}
+
+/// Where each rule met a field that asks for something, the first time: many containers or replicas say it once.
+struct Found {
+    pointers: Vec<Option<String>>,
+    /// Where the walk is.
+    at: String,
+}
+
+impl Found {
+    fn look(&mut self, node: &Node, value: &Value, step: &str) {
+        let before = self.at.len();
+        self.at.push('/');
+        self.at.push_str(step);
+        for rule in &node.rules {
+            if self.pointers[*rule].is_none() && asks(RULES[*rule].asks, value) {
+                self.pointers[*rule] = Some(self.at.clone());
+            }
+        }
+        match value {
+            Value::Object(map) if !node.inner.is_empty() => {
+                for (key, value) in map {
+                    if let Some(inner) = node.inner(key) {
+                        self.look(inner, value, key);
+                    }
+                }
+            }
+            Value::Array(list) => {
+                if let Some(inner) = node.inner("*") {
+                    list.iter().enumerate().for_each(|(i, one)| self.look(inner, one, &i.to_string()));
+                }
+            }
+            _ => {}
+        }
+        self.at.truncate(before);
+    }
 }
 
 /// Why a target cannot run a kind at all, if so.
@@ -159,8 +236,9 @@ fn is_distributed(kind: &str) -> bool {
     ["tfjob", "pytorchjob", "mpijob", "raycluster", "daskcluster"].contains(&kind)
 }
 
-/// Every part of a `run` that becomes a pod: the run itself, or its replicas; a graph is none.
-pub fn pods<'v>(run: &'v Value, each: &mut dyn FnMut(String, &'v Value)) {
+/// Every part of a `run` that becomes a pod, with its pointer in an operation: the run itself, or its replicas; a graph is
+/// none.
+pub fn each_pod<'v>(run: &'v Value, each: &mut dyn FnMut(String, &'v Value)) {
     let kind = run.get("kind").and_then(Value::as_str).unwrap_or_default();
     if !is_distributed(kind) {
         if kind != "dag" {
@@ -175,23 +253,6 @@ pub fn pods<'v>(run: &'v Value, each: &mut dyn FnMut(String, &'v Value)) {
     }
     for (name, replica) in run.get("workers").and_then(Value::as_object).into_iter().flatten() {
         each(format!("/run/workers/{}", name.replace('~', "~0").replace('/', "~1")), replica);
-    }
-}
-
-fn walk<'v>(value: &'v Value, steps: &str, at: &str, each: &mut dyn FnMut(String, &'v Value)) {
-    let (step, rest) = steps.split_once('/').unwrap_or((steps, ""));
-    let mut enter = |name: String, inner: &'v Value| {
-        let at = format!("{at}/{name}");
-        if rest.is_empty() { each(at, inner) } else { walk(inner, rest, &at, each) }
-    };
-    match value {
-        Value::Array(list) if step == "*" => list.iter().enumerate().for_each(|(i, one)| enter(i.to_string(), one)),
-        Value::Object(map) => {
-            if let Some(inner) = map.get(step) {
-                enter(step.to_owned(), inner);
-            }
-        }
-        _ => {}
     }
 }
 

@@ -129,8 +129,8 @@ impl Document {
         for token in pointer.split('/').skip(1) {
             let child = match value {
                 Value::Object(map) => {
-                    let key = token.replace("~1", "/").replace("~0", "~");
-                    map.iter().enumerate().find(|(_, (k, _))| **k == key).map(|(i, (_, v))| (i, v))
+                    let key = unescape_token(token);
+                    map.iter().enumerate().find(|(_, (k, _))| **k == *key).map(|(i, (_, v))| (i, v))
                 }
                 Value::Array(list) => token.parse().ok().and_then(|i: usize| list.get(i).map(|v| (i, v))),
                 _ => None,
@@ -168,6 +168,11 @@ impl Document {
             _ => {}
         }
     }
+}
+
+/// The key that a step of a JSON pointer means.
+fn unescape_token(token: &str) -> std::borrow::Cow<'_, str> {
+    if token.contains('~') { token.replace("~1", "/").replace("~0", "~").into() } else { token.into() }
 }
 
 /// Escapes a key for a JSON pointer.

@@ -39,7 +39,7 @@ pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>
                 let place = at.place(&path("/isFlag"));
                 problems.push(Diagnostic::error(codes::FLAG_NOT_BOOL, place, message).help("write `type: bool`"));
             }
-            if let Some(pattern) = io.pointer("/validation/regex").and_then(Value::as_str)
+            if let Some(pattern) = io.get("validation").and_then(|rules| rules.get("regex")).and_then(Value::as_str)
                 && !rules::is_regex(pattern)
             {
                 let message = format!("`{}` is not a regular expression that runs in linear time", shown(pattern));
@@ -471,7 +471,8 @@ fn value_place(at: &Source<'_>, name: &str, long: bool) -> Place {
 
 /// Whether a value is checked only when the run starts.
 fn delayed(io: &Value, default: bool) -> bool {
-    let written = io.pointer("/validation/delay").or_else(|| io.get("delayValidation")).and_then(flag);
+    let written =
+        io.get("validation").and_then(|rules| rules.get("delay")).or_else(|| io.get("delayValidation")).and_then(flag);
     written.unwrap_or(default)
 }
 

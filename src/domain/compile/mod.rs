@@ -112,7 +112,8 @@ fn build(files: &FileSet, loaded: &BTreeMap<String, Arc<Loaded>>) -> Compiled {
     // Workflows are resolved even when the policy is not sound, so that all problems are told at once; those about
     // queues and presets would then be echoes of the policy's own, and are left out.
     let library = Library { files: loaded, components, changed: library::changed(files), repository: true };
-    let context = Context { written: &written, policy: &policy, tree: &files.tree, library };
+    let queues = resolve::allowed_queues(&policy);
+    let context = Context { written: &written, policy: &policy, tree: &files.tree, queues, library };
     let mut workflows = BTreeMap::new();
     let mut bad = unsound;
     for (name, draft) in &drafts {

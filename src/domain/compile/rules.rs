@@ -1,7 +1,7 @@
 //! The rules that an input may set for its value (`validation`).
 
 use jsonschema::PatternOptions;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::value::{has_template, is_template};
 use super::violation::{kind_of, quoted};
@@ -9,11 +9,12 @@ use super::violation::{kind_of, quoted};
 /// Why a value breaks one of the rules, if it does; the end of a sentence that begins with the value.
 pub(super) fn broken(io: &Value, value: &Value) -> Option<String> {
     // Without a type no rule has an effect, as in the original; `inputs` warns of that.
-    if has_template(value) || io.get("type").is_none_or(Value::is_null) {
-        return None;
-    }
     let rules = io.get("validation").and_then(Value::as_object);
     let options = io.get("options").filter(|options| options.is_array());
+    let none = rules.is_none_or(Map::is_empty) && options.is_none();
+    if none || io.get("type").is_none_or(Value::is_null) || has_template(value) {
+        return None;
+    }
     let all = rules.into_iter().flatten().map(|(name, rule)| (name.as_str(), rule));
     let mut rules: Vec<(&str, &Value)> = all.filter(|(_, rule)| !rule.is_null() && !has_template(rule)).collect();
     rules.extend(options.map(|options| ("options", options)));

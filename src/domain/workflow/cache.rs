@@ -8,7 +8,7 @@ use super::render::section;
 use crate::domain::catalog::CompiledOperation;
 use crate::domain::compile::{digest_of, flag};
 use crate::domain::dispatch::cached::CacheAsk;
-use crate::domain::honour::pods;
+use crate::domain::honour::each_pod;
 use crate::domain::ids::ProjectName;
 use crate::domain::time::Span;
 
@@ -39,7 +39,7 @@ pub fn ask(operation: &CompiledOperation, project: &ProjectName) -> Option<Cache
 /// The sections of every pod of a run that count.
 fn parts(run: &Value, sections: &[&str]) -> Value {
     let mut found = Map::from_iter([("kind".to_owned(), run["kind"].clone())]);
-    pods(run, &mut |at, pod| {
+    each_pod(run, &mut |at, pod| {
         let mut counted = Map::new();
         for section in ["init", "connections"].into_iter().filter(|section| sections.contains(section)) {
             counted.insert(section.to_owned(), pod.get(section).cloned().unwrap_or_default());

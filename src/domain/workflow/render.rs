@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::catalog::{CompiledOperation, InputForm};
 use crate::domain::dispatch::observation::Cause;
-use crate::domain::honour::pods;
+use crate::domain::honour::each_pod;
 use crate::domain::prepare::entry;
 use crate::domain::spec::Run;
 
@@ -96,7 +96,7 @@ fn prepared(run: &mut Value, operation: &CompiledOperation, renderer: &mut Rende
         return Ok(());
     }
     let mut places = Vec::new();
-    pods(run, &mut |at, _| places.push(at));
+    each_pod(run, &mut |at, _| places.push(at));
     for place in places {
         let pod = run.pointer_mut(place.trim_start_matches("/run")).and_then(Value::as_object_mut);
         if let Some(init) = pod.map(|pod| pod.entry("init").or_insert_with(|| json!([]))).and_then(Value::as_array_mut)

@@ -9,13 +9,28 @@ use super::merged::Merged;
 use super::{Draft, Resolving};
 use crate::domain::compile::checks::{find_queue, near};
 use crate::domain::compile::load::Source;
+use crate::domain::compile::policy::Policy;
 use crate::domain::compile::text::shown;
 use crate::domain::compile::value::is_template;
 use crate::domain::compile::{codes, violation};
 use crate::domain::diagnostic::{Diagnostic, Place};
-use crate::domain::honour::pods;
-use crate::domain::ids::QueueName;
+use crate::domain::honour::each_pod;
+use crate::domain::ids::{ProjectName, QueueName};
 use crate::domain::quantity::{COST, Quantity, Resources};
+
+/// The queues that projects may use, where they may not use all; made once, because every workflow asks.
+pub(in crate::domain::compile) fn allowed_queues(policy: &Policy) -> BTreeMap<&ProjectName, GlobSet> {
+    let set = |globs: &[String]| {
+        let mut set = GlobSet::builder();
+        let glob = |text: &String| globset::GlobBuilder::new(text).literal_separator(true).build().ok();
+        for glob in globs.iter().filter_map(glob) {
+            set.add(glob);
+        }
+        set.build().ok()
+    };
+    let limited = policy.projects.iter().filter_map(|(name, project)| Some((name, project.item.queues.as_ref()?)));
+    limited.filter_map(|(name, globs)| Some((name, set(globs)?))).collect()
+}
 
 impl<'d> Resolving<'_, 'd> {
     /// The queue of a workflow.
@@ -76,27 +91,21 @@ impl<'d> Resolving<'_, 'd> {
     /// Whether the project may use a queue; says so when not.
     pub(super) fn allowed(&mut self, queue: &QueueName, place: &Place) -> bool {
         let policy = self.context.policy;
-        let Some(project) = policy.projects.get(&self.name.project) else { return true };
-        let Some(globs) = &project.item.queues else { return true };
-        let mut set = GlobSet::builder();
-        for text in globs {
-            if let Ok(glob) = globset::GlobBuilder::new(text).literal_separator(true).build() {
-                set.add(glob);
-            }
-        }
-        let Ok(set) = set.build() else { return true };
-        if set.is_match(queue.to_string()) {
+        let project = &self.name.project;
+        let Some(set) = self.context.queues.get(project).filter(|set| !set.is_match(queue.to_string())) else {
             return true;
-        }
+        };
         let names: Vec<String> =
             policy.queues.keys().map(ToString::to_string).filter(|name| set.is_match(name)).collect();
+        let project = policy.projects.get(project);
+        let globs = project.and_then(|project| project.item.queues.as_deref()).unwrap_or_default();
         let message = format!("the project `{}` may not use the queue `{queue}`", self.name.project);
         let help = match names.len() {
             0 => format!("`queues` of the project allows {}, and no queue is like that", globs.join(", ")),
             _ => near(&queue.to_string(), names.iter().map(String::as_str), "queues that it may use"),
         };
         let mut problem = Diagnostic::error(codes::QUEUE_NOT_ALLOWED, place.clone(), message).help(help);
-        if let Some(where_) = project.fields.get("/queues") {
+        if let Some(where_) = project.and_then(|project| project.fields.get("/queues")) {
             problem = problem.see(where_, "what the project may use");
         }
         self.problems.push(problem);
@@ -107,7 +116,7 @@ impl<'d> Resolving<'_, 'd> {
     pub(super) fn request(&mut self, merged: &Merged<'d>, run: &Value) -> Option<Resources> {
         let mut request = Resources::default();
         let mut containers = Vec::new();
-        pods(run, &mut |_, pod| {
+        each_pod(run, &mut |_, pod| {
             let replicas = pod.get("replicas").and_then(Value::as_u64).unwrap_or(1);
             let sidecars = pod.get("sidecars").and_then(Value::as_array).into_iter().flatten();
             containers.extend(pod.get("container").into_iter().chain(sidecars).map(|container| (container, replicas)));

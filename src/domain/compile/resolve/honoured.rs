@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::Resolving;
 use super::merged::Merged;
-use super::{Resolving, sections_of};
 use crate::domain::compile::codes;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::honour::unhonoured;
@@ -43,7 +43,7 @@ impl<'d> Resolving<'_, 'd> {
     /// Warns of fields without effect where the operation goes, each at its place.
     pub(super) fn honours(&mut self, queue: &QueueName, merged: &Merged<'d>, run: &Value) {
         let Some(target) = self.target(queue) else { return };
-        for field in unhonoured(&sections_of(&merged.whole), run, target) {
+        for field in unhonoured(&merged.whole, run, target) {
             let patched = field.pointer.replacen("/run/", "/runPatch/", 1);
             let place = if is_written(merged.at.map(), &patched) {
                 merged.at.key_place(&patched)

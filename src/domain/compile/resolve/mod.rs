@@ -28,11 +28,12 @@ use crate::domain::compile::value::{flag, has_template};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::domain::files::TreePath;
 use crate::domain::honour::{SECTIONS, refusal};
-use crate::domain::ids::{Digest, Name, QueueName, WorkflowName};
+use crate::domain::ids::{Digest, Name, ProjectName, QueueName, WorkflowName};
 use crate::domain::quantity::Resources;
 use crate::domain::spec::matrix::{Matrix, Search};
 use crate::domain::spec::{Fires, Kind, Schedule, TargetKind, TriggerSpec, Workflow};
 use crate::domain::time::Span;
+pub(in crate::domain::compile) use demand::allowed_queues;
 pub(in crate::domain::compile) use follow::reference_problems;
 use merged::Merged;
 pub(in crate::domain::compile) use merged::{merged_over, patch_with};
@@ -48,6 +49,8 @@ pub(in crate::domain::compile) struct Context<'d> {
     pub written: &'d Written<'d>,
     pub policy: &'d Policy,
     pub tree: &'d [TreePath],
+    /// The queues that projects may use, where they may not use all.
+    pub queues: BTreeMap<&'d ProjectName, GlobSet>,
     /// What references mean.
     pub library: Library<'d>,
 }
