@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::Resolving;
+use super::build::with_build;
 use super::follow::{kind_of, reference_problems};
 use super::merged::Merged;
 use super::open::statuses;
@@ -192,9 +193,9 @@ impl<'d> Resolving<'_, 'd> {
         let conditions = whole.get("conditions").and_then(Value::as_str).map(str::to_owned);
         let component = merged.component;
         let (hooks, joins) = (self.hooks(&merged, &queue), self.joins(&merged, &mut bound));
-        let tuner = self.tuner(&merged, &queue).map(Box::new);
-        let operation =
-            CompiledOperation { hooks, joins, tuner, ..super::compiled(&merged.whole, bound, run, request, dag) };
+        let (tuner, build) = (self.tuner(&merged, &queue).map(Box::new), self.build(&merged, &run, &queue));
+        let compiled = with_build(super::compiled(&merged.whole, bound, run, request, dag), build);
+        let operation = CompiledOperation { hooks, joins, tuner, ..compiled };
         (self.problems.errors() == before).then_some(Found {
             node: Node { name, after, trigger, skip_on_upstream_skip: skip, conditions, events, queue, operation },
             at,
