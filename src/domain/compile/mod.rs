@@ -8,6 +8,7 @@
 //! | `policy` `checks` | organization, agents, queues, projects: typed, checked, defaulted |
 //! | `inputs` `value` `rules` | what components declare and operations give |
 //! | `sections` | matrix, schedule, early stopping, joins, events: what their shape does not say |
+//! | `graph` | graphs of lone files; `graph/rules`: what holds for those of repositories too |
 //! | `resolve` `merge` `digest` | workflows: references, presets, patches, queue, digests |
 //! | `workload` | the text of a simulation |
 //! | `codes` `report` | what a code means; diagnostics as text, JSON, SARIF … |
