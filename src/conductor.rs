@@ -15,7 +15,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::domain::catalog::{CompiledOperation, Join};
-use crate::domain::dispatch::command::{Command, Follow, Outcome};
+use crate::domain::dispatch::State;
+use crate::domain::dispatch::command::{ComesTo, Command, Follow, Outcome, Prepare};
 use crate::domain::dispatch::event::Event;
 use crate::domain::dispatch::history::{MAX_PAGE, Parent, RunFilter, RunOrder, RunRow};
 use crate::domain::dispatch::observation::Cause;
@@ -25,6 +26,7 @@ use crate::domain::query::{Query, QueryError, parse_sort};
 use crate::domain::spec::links::MAX_JOINED;
 use crate::domain::workflow::conductor::{Conductor, Records, Unreadable};
 use crate::domain::workflow::follow::following;
+use crate::domain::workflow::render::Globals;
 use crate::domain::workflow::waiting::Waiting;
 use crate::engine::{Engine, EngineError, wall_clock};
 use crate::store::History;
@@ -37,8 +39,13 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Bytes of reports of one attempt that are read at most; beyond it nothing more is heard of it before its end.
 const MAX_METRICS: u64 = 4 << 20;
 
-/// The file that an attempt writes its reports to while it runs, when it lies on this machine.
-pub type MetricsFile = Box<dyn Fn(&AgentName, AttemptName) -> Option<PathBuf> + Send>;
+/// What a conductor asks of the world around it.
+pub struct Outside {
+    /// The file that an attempt writes its reports to while it runs, when it lies on this machine.
+    pub metrics: Box<dyn Fn(&AgentName, AttemptName) -> Option<PathBuf> + Send>,
+    /// How the organization is called.
+    pub owner: Box<dyn Fn() -> String + Send>,
+}
 
 enum Message {
     Saved(Vec<Event>),
@@ -71,12 +78,12 @@ impl Unstarted {
         self.conducting.clone()
     }
 
-    /// Starts it; it is told where runs report metrics while they run.
-    pub fn start(self, engine: Engine, metrics: MetricsFile) -> std::thread::JoinHandle<()> {
+    /// Starts it.
+    pub fn start(self, engine: Engine, outside: Outside) -> std::thread::JoinHandle<()> {
         let Self { conducting, receive } = self;
         let (conductor, waiting) = Default::default();
         let mut leading =
-            Leading { engine, conducting, conductor, waiting, has_ended: true, metrics, read: BTreeMap::new() };
+            Leading { engine, conducting, conductor, waiting, has_ended: true, outside, read: BTreeMap::new() };
         std::thread::spawn(move || leading.run(&receive))
     }
 }
@@ -100,6 +107,7 @@ impl Conducting {
         let matters = |event: &&Event| match event {
             Event::RunCreated(_) => leads(event),
             Event::RunApproved { .. }
+            | Event::RunBuilding { .. }
             | Event::RunScheduled { .. }
             | Event::RunProgressed { .. }
             | Event::RunRetrying { .. }
@@ -128,7 +136,7 @@ struct Leading {
     waiting: Waiting,
     /// Whether runs have ended since it was last looked whether something follows them.
     has_ended: bool,
-    metrics: MetricsFile,
+    outside: Outside,
     /// How far the reports of runs have been read, and of which attempt.
     read: BTreeMap<RunId, (Attempt, u64)>,
 }
@@ -192,7 +200,7 @@ impl Leading {
 
     /// Asks for everything that follows now, and hears what became of it.
     fn steps(&mut self) -> Result<(), EngineError> {
-        let steps = self.conductor.steps(&Rows(self.engine.history().as_ref()));
+        let steps = self.conductor.steps(&Rows::of(&self.engine, &self.outside));
         if steps.is_empty() && self.conductor.is_due() {
             // Something cannot be read now.
             std::thread::sleep(PAUSE);
@@ -218,16 +226,24 @@ impl Leading {
     /// Settles what the runs that wait for others are made of, as far as that is known now.
     fn prepare(&mut self) -> Result<(), EngineError> {
         let engine = &self.engine;
-        let waits = |run: RunId| engine.read(|state| state.is_to_prepare(run));
-        let ready = self.waiting.steps(waits, &Rows(engine.history().as_ref()));
+        let awaits = |run: RunId| engine.read(|state| state.awaits(run));
+        let ready = self.waiting.steps(awaits, &Rows::of(engine, &self.outside));
         if ready.is_empty() && self.waiting.is_due() {
             std::thread::sleep(PAUSE);
         }
-        let answers: Vec<_> = ready
-            .into_iter()
-            .map(|(prepare, body)| engine.ask_later(Command::Prepare(prepare), vec![body]))
-            .collect::<Result<_, _>>()?;
-        answers.into_iter().try_for_each(|answer| heard(answer).map(drop))
+        let mut answers = Vec::new();
+        for (prepare, bodies) in ready {
+            let (run, spec) = (prepare.run, prepare.spec);
+            answers.push((run, spec, engine.ask_later(Command::Prepare(prepare), bodies)?));
+        }
+        for (run, spec, answer) in answers {
+            let Outcome::Refused(why) = heard(answer)? else { continue };
+            // Its build cannot be started (its queue is gone).
+            let cause = Cause::new("Refused", format!("its build cannot be started: {why}"));
+            let prepare = Prepare { run, spec, comes_to: ComesTo::Ended(Status::Failed, cause) };
+            engine.ask_blocking(Command::Prepare(prepare), Vec::new())?;
+        }
+        Ok(())
     }
 
     /// Reads what runs have reported since the last look, where a policy wants it; whether any does.
@@ -237,7 +253,7 @@ impl Leading {
         for run in &wanted {
             let found = self.engine.read(|state| state.run(*run).map(|run| (run.agent.clone(), Attempt(run.attempt))));
             let Some((agent, attempt)) = found else { continue };
-            let Some(path) = (self.metrics)(&agent, AttemptName { run: *run, attempt }) else { continue };
+            let Some(path) = (self.outside.metrics)(&agent, AttemptName { run: *run, attempt }) else { continue };
             let from = self.read.get(run).filter(|(of, _)| *of == attempt).map_or(0, |(_, from)| *from);
             let (reports, until) = new_reports(&path, from);
             self.read.insert(*run, (attempt, until));
@@ -254,7 +270,7 @@ impl Leading {
             return Ok(());
         }
         for run in self.engine.read(|state| state.to_follow().collect::<Vec<_>>()) {
-            let rows = Rows(self.engine.history().as_ref());
+            let rows = Rows::of(&self.engine, &self.outside);
             let read = rows.run(run).and_then(|row| rows.operation(row.spec).map(|operation| (row, operation)));
             let (follow, bodies) = match read {
                 Ok((row, operation)) => following(&row, &operation),
@@ -311,23 +327,34 @@ fn heard(answer: tokio::sync::oneshot::Receiver<crate::engine::Answer>) -> Resul
     answer.blocking_recv().unwrap_or(Err(EngineError::Stopped))
 }
 
-struct Rows<'h>(&'h dyn History);
+/// What is recorded, and what else programmes may know.
+struct Rows<'h> {
+    history: &'h dyn History,
+    engine: &'h Engine,
+    outside: &'h Outside,
+}
+
+impl<'h> Rows<'h> {
+    fn of(engine: &'h Engine, outside: &'h Outside) -> Self {
+        Self { history: engine.history().as_ref(), engine, outside }
+    }
+}
 
 impl Records for Rows<'_> {
     fn operation(&self, digest: Digest) -> Result<Arc<CompiledOperation>, Unreadable> {
-        let bytes = self.0.body(digest).map_err(|error| Unreadable::Now(error.to_string()))?;
+        let bytes = self.history.body(digest).map_err(|error| Unreadable::Now(error.to_string()))?;
         let bytes = bytes.ok_or_else(|| Unreadable::Lost(format!("operation {digest} is not in the store")))?;
         serde_json::from_slice(&bytes).map(Arc::new).map_err(|error| Unreadable::Lost(error.to_string()))
     }
 
     fn run(&self, id: RunId) -> Result<RunRow, Unreadable> {
-        let row = self.0.run(id).map_err(|error| Unreadable::Now(error.to_string()))?;
+        let row = self.history.run(id).map_err(|error| Unreadable::Now(error.to_string()))?;
         row.ok_or_else(|| Unreadable::Lost(format!("there is no run {id}")))
     }
 
     fn statuses(&self, id: RunId) -> Result<Vec<Status>, Unreadable> {
         self.run(id)?;
-        let timeline = self.0.conditions(id).map_err(|error| Unreadable::Now(error.to_string()))?;
+        let timeline = self.history.conditions(id).map_err(|error| Unreadable::Now(error.to_string()))?;
         Ok(timeline.into_iter().filter_map(|condition| condition.status).collect())
     }
 
@@ -344,7 +371,7 @@ impl Records for Rows<'_> {
         let mut filter = RunFilter { project, query, sort, limit: MAX_PAGE, ..RunFilter::default() };
         filter.skip = usize::try_from(join.offset).unwrap_or(usize::MAX);
         loop {
-            let page = self.0.runs(&filter).map_err(|error| Unreadable::Now(error.to_string()))?;
+            let page = self.history.runs(&filter).map_err(|error| Unreadable::Now(error.to_string()))?;
             let last = page.len() < MAX_PAGE;
             filter.skip = filter.skip.saturating_add(page.len());
             rows.extend(page.into_iter().filter(|row| row.id != own));
@@ -355,12 +382,18 @@ impl Records for Rows<'_> {
         }
     }
 
+    fn surroundings(&self, agent: &AgentName) -> Globals {
+        let target =
+            |state: &State| state.agents().find(|known| known.name == agent).map(|of| of.policy.target.clone());
+        Globals::of_target(self.engine.read(target).as_ref(), (self.outside.owner)())
+    }
+
     fn children(&self, pipeline: RunId, each: &mut dyn FnMut(RunRow)) -> Result<(), Unreadable> {
         let mut cursor = None;
         loop {
             let (parent, order, limit) = (Parent::Is(pipeline), RunOrder::OldestFirst, MAX_PAGE);
             let filter = RunFilter { parent, order, cursor, limit, ..RunFilter::default() };
-            let page = self.0.runs(&filter).map_err(|error| Unreadable::Now(error.to_string()))?;
+            let page = self.history.runs(&filter).map_err(|error| Unreadable::Now(error.to_string()))?;
             cursor = page.last().map(|row| row.seq);
             let last = page.len() < MAX_PAGE;
             page.into_iter().for_each(&mut *each);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::conductor::Conducting;
+use crate::conductor::{Conducting, Outside};
 use crate::domain::catalog::Catalog;
 use crate::domain::compile::{CompileCache, compile_with};
 use crate::domain::diagnostic::Diagnostics;
@@ -179,8 +179,9 @@ impl ControlPlane {
         };
         let (engine, engine_thread) = Engine::start(Box::new(store), Box::new(sink))?;
         let conductor = {
-            let effects = effects.clone();
-            unled.start(engine.clone(), Box::new(move |agent, attempt| effects.metrics_file(agent, attempt)))
+            let (effects, named) = (effects.clone(), effects.clone());
+            let metrics = Box::new(move |agent: &_, attempt| effects.metrics_file(agent, attempt));
+            unled.start(engine.clone(), Outside { metrics, owner: Box::new(move || named.owner()) })
         };
         let courier = unstarted.start(engine.clone(), data_dir.clone(), program);
         let (followed, watch) = match source {

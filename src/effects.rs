@@ -124,6 +124,11 @@ impl Effects {
         *self.owner.write().unwrap_or_else(PoisonError::into_inner) = owner;
     }
 
+    /// How the organization is called.
+    pub fn owner(&self) -> String {
+        self.owner.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Why an agent cannot be reached, if that is known.
     pub fn trouble(&self, agent: &AgentName) -> Option<String> {
         self.troubles.read().unwrap_or_else(PoisonError::into_inner).get(agent).cloned()

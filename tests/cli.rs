@@ -216,11 +216,12 @@ fn a_dry_run_compiles_and_prints() {
     let output = tidegate_in(at, &["run", file, "-P", "lr=0.25", "--dry-run", "-o", "json"]);
     assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
     let shown: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
-    assert_eq!(shown["project"], "p");
-    assert_eq!(shown["queue"], "here/gpu");
-    assert_eq!(shown["operation"]["inputs"]["lr"], 0.25);
-    let by_name = tidegate_in(&at.join("projects"), &["run", "p/echo", "--dry-run", "-o", "json"]);
+    assert_eq!((&shown["kind"], &shown["queue"]), (&"compiled_operation".into(), &"here/gpu".into()));
+    assert_eq!((&shown["inputs"][0]["name"], &shown["inputs"][0]["value"]), (&"lr".into(), &0.25.into()));
+    let by_name = tidegate_in(&at.join("projects"), &["run", "p/echo", "--dry-run", "-o", "json", "--name", "other"]);
     assert_eq!(code(&by_name), 0, "{}", stderr(&by_name));
+    let shown: serde_json::Value = serde_json::from_str(&stdout(&by_name)).unwrap();
+    assert_eq!(shown["name"], "other");
     let wrong = tidegate_in(at, &["run", file, "-P", "lr=many", "--dry-run"]);
     assert_eq!(code(&wrong), 3, "{}{}", stdout(&wrong), stderr(&wrong));
     let alone = tempfile::tempdir().unwrap();

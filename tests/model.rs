@@ -496,6 +496,7 @@ fn new_run(run: u128) -> NewRun {
         timeout: None,
         resumes: None,
         unprepared: false,
+        builds: false,
         followed: false,
     }
 }

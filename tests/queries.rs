@@ -50,6 +50,7 @@ fn run(n: u128) -> NewRun {
         timeout: None,
         resumes: None,
         unprepared: false,
+        builds: false,
         followed: false,
     }
 }

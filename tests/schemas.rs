@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tidegate::domain::compile::schema::{ANY, Draft, PUBLISHED, render};
+use tidegate::domain::compile::{Request, RequestSource, compile, compile_request};
+use tidegate::domain::workflow::resolved::resolved;
+use tidegate::source::read_worktree;
 
 fn folder(draft: Draft) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
@@ -118,5 +121,24 @@ fn every_property_is_described() {
         walk(&schema, name, &mut missing);
         assert_eq!(missing, Vec::<String>::new());
         assert!(name == ANY || schema.to_string().contains("\"examples\""), "{name} has no example");
+    }
+}
+
+#[test]
+fn what_a_dry_run_prints_is_a_compiled_operation() {
+    let files = read_worktree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("example-repo")).unwrap();
+    let validators = [Draft::Draft2020, Draft::Draft7]
+        .map(|draft| jsonschema::validator_for(&render("compiled_operation", draft).unwrap()).unwrap());
+    let workflows = compile(&files).catalog.unwrap().workflows;
+    assert!(workflows.len() > 5);
+    for (name, workflow) in workflows {
+        let source = RequestSource::Workflow { name: name.clone(), place: workflow.place.unwrap() };
+        let request = Request { source, params: Default::default(), queue: None, presets: Vec::new() };
+        let shown = resolved(&compile_request(&files, &request).unwrap().operation);
+        assert_eq!(shown["kind"], "compiled_operation");
+        for validator in &validators {
+            let wrong: Vec<String> = validator.iter_errors(&shown).map(|error| error.to_string()).collect();
+            assert!(wrong.is_empty(), "{name}: {wrong:?} {shown:#}");
+        }
     }
 }

@@ -131,6 +131,7 @@ fn new_run(n: u128) -> NewRun {
         timeout: None,
         resumes: None,
         unprepared: false,
+        builds: false,
         followed: false,
     }
 }

@@ -251,6 +251,7 @@ mod tests {
                 timeout: None,
                 resumes: None,
                 unprepared: false,
+                builds: false,
                 followed: false,
             })));
         }

@@ -12,7 +12,7 @@ use super::show::{self, Output, OutputArgs, note, out};
 use super::{Exit, Result, local, lone, ops, watch};
 use crate::domain::compile::report::{Format, Sources, render};
 use crate::domain::compile::{
-    Asked, Depth, Reference, Request, RequestSource, compile, compile_alone, compile_request,
+    Asked, Depth, Reference, Request, RequestSource, Requested, compile, compile_alone, compile_request,
 };
 use crate::domain::files::{FileContent, SourceFile};
 use crate::domain::ids::{Name, ProjectName, WorkflowName};
@@ -176,12 +176,14 @@ fn dry_run(args: &RunArgs, what: What, project: Option<ProjectName>, params: Ind
     };
     let request = Request { source, params, queue: args.queue.clone(), presets: args.presets.clone() };
     match compile_request(&files, &request) {
-        Ok((project, workflow)) => {
-            let name = args.name.as_ref().or(workflow.operation.name.as_ref());
-            let shown =
-                json!({"project": project, "name": name, "queue": workflow.queue, "operation": workflow.operation});
-            let output = if args.output.output == Output::Table { Output::Yaml } else { args.output.output };
-            show::one(output, &shown, name.map_or("-", String::as_str), &[])?;
+        Ok(Requested { workflow, mut operation, .. }) => {
+            if let (Some(name), Some(operation)) = (&args.name, operation.as_object_mut()) {
+                match operation.get_mut("name") {
+                    Some(known) => *known = json!(name),
+                    None => drop(operation.shift_insert(2, "name".to_owned(), json!(name))),
+                }
+            }
+            show_compiled(args, &operation)?;
             if let Some(why) = &workflow.unrunnable {
                 note(&format!("it cannot run here: {}", show::plain(why)));
             }
@@ -207,10 +209,15 @@ fn dry_run_alone(args: &RunArgs, path: &Path, params: IndexMap<String, Value>) -
     if !alone.diagnostics.is_empty() {
         note(shown.trim_end());
     }
-    let name = operation.get("name").and_then(Value::as_str).unwrap_or("-").to_owned();
-    let output = if args.output.output == Output::Table { Output::Yaml } else { args.output.output };
-    show::one(output, &resolved(&operation), &name, &[])?;
+    show_compiled(args, &operation)?;
     Ok(Exit::Fine)
+}
+
+/// Prints a compiled operation, with what is known of its values.
+fn show_compiled(args: &RunArgs, operation: &Value) -> Result<()> {
+    let name = operation.get("name").and_then(Value::as_str).unwrap_or("-");
+    let output = if args.output.output == Output::Table { Output::Yaml } else { args.output.output };
+    show::one(output, &resolved(operation), name, &[])
 }
 
 fn file_name(path: &Path) -> String {

@@ -8,7 +8,7 @@ use crate::domain::diagnostic::did_you_mean;
 /// Which schema.
 #[derive(Debug, Clone, Args)]
 pub struct SchemaArgs {
-    /// organization, agent, queue, project, component, workflow, operation or preset; without it, any of them
+    /// organization, agent, queue, project, component, workflow, operation, preset, workload or compiled_operation; without it, any of them
     pub kind: Option<String>,
     /// Write draft 7, which more editors know, instead of 2020-12
     #[arg(long)]

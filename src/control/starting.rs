@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{ControlError, ControlPlane};
 use crate::domain::catalog::{Catalog, CompiledOperation};
-use crate::domain::compile::{Request, RequestSource, compile_request};
+use crate::domain::compile::{Request, RequestSource, Requested, compile_request};
 use crate::domain::dispatch::command::{Command, Outcome};
 use crate::domain::dispatch::event::{NewRun, Origin};
 use crate::domain::dispatch::history::RunRow;
@@ -139,7 +139,8 @@ impl ControlPlane {
             queue: request.queue.clone(),
             presets: request.presets.clone(),
         };
-        let (project, workflow) = compile_request(&applied.files, &asked).map_err(ControlError::Invalid)?;
+        let Requested { project, workflow, .. } =
+            compile_request(&applied.files, &asked).map_err(ControlError::Invalid)?;
         if let Some(why) = &workflow.unrunnable {
             return Err(ControlError::Conflict(why.clone()));
         }

@@ -4,7 +4,7 @@
 //! commit whose policy (organization, agents, queues, projects, presets) is sound; a workflow that is not sound is
 //! absent and its diagnostics say why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ use crate::domain::time::Span;
 
 mod following;
 mod pipeline;
-pub use following::{Hook, Join, RunEvent, TunerRun};
+pub use following::{Build, Hook, Join, RunEvent, TunerRun};
 pub use pipeline::{Dag, Node, NodeEvent, ParamRef, Point, RefFrom};
 
 /// Default of `sync.maxStarts`.
@@ -225,6 +225,9 @@ pub struct CompiledOperation {
     /// Environment variables that inputs ask for (`toEnv`): variable → input.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub to_env: BTreeMap<String, String>,
+    /// Inputs whose values are templates over the run itself, filled in when it is launched.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub templated: BTreeSet<String>,
     /// Command-line forms of the inputs (`params.x.as_arg`), in order of declaration.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub as_arg: IndexMap<String, String>,
@@ -270,6 +273,9 @@ pub struct CompiledOperation {
     /// The component that suggests the points of its matrix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tuner: Option<Box<TunerRun>>,
+    /// What builds its image before it starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Box<Build>>,
     /// What follows its end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,

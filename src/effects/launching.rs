@@ -1,7 +1,7 @@
 //! What a launch is made of: the run's operation with its values, its directories, its environment.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::{Courier, Outgoing};
 use crate::domain::catalog::CompiledOperation;
@@ -11,7 +11,7 @@ use crate::domain::dispatch::history::RunRow;
 use crate::domain::dispatch::observation::{Cause, Observation, Seen};
 use crate::domain::honour::{NO_EFFECT, unhonoured};
 use crate::domain::ids::{AgentName, Attempt, AttemptName, Digest, RunId};
-use crate::domain::kubernetes::render::{CONTEXT_PATH, variables};
+use crate::domain::kubernetes::render::CONTEXT_PATH;
 use crate::domain::spec::{TargetKind, TargetSpec};
 use crate::domain::workflow::conductor::point_id;
 use crate::domain::workflow::render::{Globals, Rendered, render};
@@ -51,22 +51,15 @@ impl Courier {
         };
         let artifacts = format!("{root}/artifacts");
         let outputs = format!("{artifacts}/{}/outputs", row.id);
-        let cluster = match self.opened.get(&row.queue.agent) {
-            Some(TargetSpec::Kubernetes(cluster)) => Some(cluster),
-            _ => None,
-        };
         let globals = Globals {
-            owner_name: self.effects.owner.read().unwrap_or_else(PoisonError::into_inner).clone(),
             project_name: row.project.to_string(),
             name: row.name.clone(),
             uuid: row.id.to_string(),
-            status: String::new(),
-            namespace: cluster.and_then(|cluster| cluster.namespace.clone()).unwrap_or_default(),
-            connections: cluster.map(|cluster| variables(&cluster.connections)).unwrap_or_default(),
             iteration: operation.point.as_ref().map_or(0, |point| point.iteration),
             created_at: row.created_at.to_string(),
             artifacts_path: artifacts.clone(),
             context_path: root.clone(),
+            ..Globals::of_target(self.opened.get(&row.queue.agent), self.effects.owner())
         };
         let mut rendered = render(&operation, &globals)?;
         if target == TargetKind::Local {

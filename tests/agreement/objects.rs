@@ -201,9 +201,9 @@ fn operation(folder: &Path, file: &str) -> Result<CompiledOperation, String> {
         queue: Some("plx/default".into()),
         presets: Vec::new(),
     };
-    let (_, workflow) = compile_request(&set, &request)
+    let requested = compile_request(&set, &request)
         .map_err(|problems| problems.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>().join("; "))?;
-    Ok(workflow.operation)
+    Ok(requested.workflow.operation)
 }
 
 fn source(path: &str, bytes: Vec<u8>) -> SourceFile {

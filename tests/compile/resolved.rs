@@ -150,9 +150,55 @@ fn references_are_followed_to_files_and_names() {
 
 #[test]
 fn what_cannot_run_yet_is_declared_and_says_why() {
-    let text = "--- projects/vision/workflows/a.yaml\nversion: 1.1\nkind: operation\nhooks: [{hubRef: train, params: {epochs: {value: 1}}, connection: chat}]\nparams: {epochs: 1}\nhubRef: train\n";
+    let text = "--- projects/vision/workflows/a.yaml\nversion: 1.1\nkind: operation\njoins: [{query: 'status:succeeded', params: {files: {value: artifacts, contextOnly: true}}}]\nparams: {epochs: 1}\nhubRef: train\n";
     let flow = workflow(&catalog(text), "vision/a");
-    assert_eq!(flow.unrunnable.as_deref(), Some("`connection` of a hook is recognised but cannot run yet"));
+    assert_eq!(flow.unrunnable.as_deref(), Some("`files`: a join of artifacts is recognised but cannot run yet"));
+}
+
+/// The compiled build of an operation for a cluster, with all problems.
+fn built(build: &str, more: &str) -> (Option<Value>, Vec<String>) {
+    let text = format!(
+        "--- presets/twice.yaml\nversion: 1.1\nkind: operation\nisPreset: true\ntermination: {{maxRetries: 2}}\n--- components/kaniko.yaml\nversion: 1.1\nkind: component\nname: kaniko\ninputs: [{{name: context, type: str, isOptional: true}}]\noutputs: [{{name: destination, type: image}}]\nrun: {{kind: job, container: {{image: kaniko}}}}\n--- projects/vision/project.yaml\nversion: 1.1\nkind: project\nname: vision\ndefaultQueue: us-east/gpu\n--- projects/vision/workflows/a.yaml\nversion: 1.1\nkind: operation\nqueue: eu-west/default\nbuild: {build}\n{more}\n"
+    );
+    let compiled = compile(&over_base(&text));
+    let problems = compiled.diagnostics.iter().map(|problem| problem.message.clone()).collect();
+    let flow = compiled.catalog.unwrap().workflows.get(&WorkflowName::parse("vision/a").unwrap()).cloned();
+    (flow.map(|flow| json!(flow.item.operation.build)), problems)
+}
+
+#[test]
+fn a_build_is_an_operation_of_its_own_with_a_destination() {
+    let job = "component: {run: {kind: job, container: {image: a}}}";
+    let (build, problems) = built("{hubRef: kaniko, connection: registry}", job);
+    let build = build.unwrap();
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(build["queue"], "eu-west/default");
+    let operation = &build["operation"];
+    assert_eq!(operation["inputs"]["destination"], "{{ globals.project_name }}:{{ globals.uuid }}");
+    assert_eq!(operation["forms"]["destination"]["connection"], "registry");
+    assert_eq!(operation["run"]["connections"], json!(["registry"]));
+
+    let all = "{hubRef: kaniko, queue: us-east/gpu, presets: [twice], cache: {ttl: 5}, params: {destination: {value: \"acme/x:1\"}, context: {value: here}}, runPatch: {container: {image: other}}, patchStrategy: pre_merge}";
+    let (build, problems) = built(all, job);
+    let build = build.unwrap();
+    assert!(matches!(&problems[..], [one] if one.contains("no effect on a local agent")), "{problems:?}");
+    let operation = &build["operation"];
+    assert_eq!((&build["queue"], &operation["maxRetries"]), (&json!("us-east/gpu"), &json!(2)));
+    assert_eq!(operation["inputs"], json!({"context": "here", "destination": "acme/x:1"}));
+    assert_eq!(
+        (&operation["run"]["container"]["image"], &operation["sections"]["cache"]),
+        (&json!("kaniko"), &json!({"ttl": 5}))
+    );
+}
+
+#[test]
+fn a_graph_has_no_build_and_its_operations_may() {
+    let graph = "component: {run: {kind: dag, operations: [{name: one, component: {run: {kind: job, container: {image: a}}}}]}}";
+    let (flow, problems) = built("{hubRef: kaniko}", graph);
+    assert_eq!((flow, &problems[..]), (None, &["a graph has no image to build".to_owned()][..]));
+    let of_operation = graph.replace("name: one,", "name: one, build: {hubRef: kaniko, params: {contxt: {value: 1}}},");
+    let (_, problems) = built("", &of_operation);
+    assert_eq!(problems, ["the component has no input `contxt`"]);
 }
 
 #[test]

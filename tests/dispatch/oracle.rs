@@ -80,6 +80,8 @@ pub struct Oracle {
     pub ended: Vec<(NewRun, u32)>,
     /// Those of them that are to be followed.
     pub followed: BTreeSet<RunId>,
+    /// The runs whose image is built, with those that build.
+    pub building: BTreeMap<RunId, RunId>,
 }
 
 fn slot(run: &Run) -> bool {
@@ -103,6 +105,11 @@ fn fits(ceiling: &Resources, used: &[&Run], request: &Resources) -> bool {
 }
 
 impl Oracle {
+    /// An unfinished run.
+    pub fn find(&self, id: RunId) -> Option<&Run> {
+        self.runs.iter().find(|run| run.new.id == id)
+    }
+
     fn run(&mut self, id: RunId) -> &mut Run {
         self.runs.iter_mut().find(|run| run.new.id == id).expect("events name unfinished runs")
     }
@@ -183,10 +190,22 @@ impl Oracle {
                 self.runs.push(Run { new, status, attempt, root, order, passed: false, until });
             }
             Event::RunApproved { run, .. } if self.run(*run).new.unprepared => {
+                assert!(!self.run(*run).new.builds, "who builds is asked when it has built");
                 self.run(*run).new.needs_approval = false
+            }
+            Event::RunBuilding { run, build, .. } => {
+                assert!(self.run(*run).new.builds && self.run(*run).status == Status::Created);
+                assert_eq!(self.building.insert(*run, *build), None, "an image is built once");
+            }
+            Event::RunPrepared { run, needs_approval: true, .. } => {
+                self.building.remove(run);
+                let run = self.run(*run);
+                assert!(run.new.unprepared && run.new.builds && run.new.needs_approval);
+                run.new.unprepared = false;
             }
             Event::RunApproved { run, .. } | Event::RunPrepared { run, .. } => {
                 let order = self.turn();
+                self.building.remove(run);
                 let run = self.run(*run);
                 assert!(!run.new.unprepared || !run.new.needs_approval, "who is asked is asked first");
                 (run.status, run.order) = (Status::Compiled, order);
@@ -257,6 +276,9 @@ impl Oracle {
                 self.followed.extend(run.new.followed.then_some(run.new.id));
                 self.ended.push((run.new.clone(), run.attempt));
                 let run = &run.new.id;
+                if let Some(build) = self.building.remove(run).and_then(|build| self.find(build)) {
+                    assert_eq!(build.status, Status::Stopping, "a build is stopped before the run that it is for");
+                }
                 self.runs.retain(|other| other.new.id != *run);
             }
             Event::RunFollowed { run } => assert!(self.followed.remove(run), "what follows a run is started once"),

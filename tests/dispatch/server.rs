@@ -11,10 +11,11 @@ use tidegate::domain::dispatch::history::{RowOp, RunRow, project};
 use tidegate::domain::dispatch::observation::{Cause, Observation, Seen};
 use tidegate::domain::dispatch::status::Status;
 use tidegate::domain::dispatch::{State, decide, schedule, snapshot};
-use tidegate::domain::ids::{Attempt, AttemptName, Digest, ProjectName, RunId, Seq};
+use tidegate::domain::ids::{AgentName, Attempt, AttemptName, Digest, ProjectName, RunId, Seq};
 use tidegate::domain::spec::Limit;
 use tidegate::domain::time::Timestamp;
 use tidegate::domain::workflow::conductor::{Conductor, Records, Unreadable};
+use tidegate::domain::workflow::render::Globals;
 use tidegate::domain::workflow::start::{Circumstances, of_operation};
 
 use crate::world::{World, agent_name, policy, project_name, queue_name};
@@ -40,6 +41,10 @@ impl Records for Library {
 
     fn joined(&self, _: &ProjectName, _: RunId, _: &Join) -> Result<Result<Vec<RunRow>, Cause>, Unreadable> {
         Ok(Ok(Vec::new()))
+    }
+
+    fn surroundings(&self, _: &AgentName) -> Globals {
+        Globals::default()
     }
 
     fn children(&self, pipeline: RunId, each: &mut dyn FnMut(RunRow)) -> Result<(), Unreadable> {

@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tidegate::domain::catalog::SupersedePolicy;
-use tidegate::domain::dispatch::command::{Command, Follow, NewChild, Outcome, Prepare};
-use tidegate::domain::dispatch::event::{NewRun, OrganizationLimits, Resumed};
+use tidegate::domain::dispatch::command::{ComesTo, Command, Follow, NewChild, Outcome, Prepare};
+use tidegate::domain::dispatch::event::{NewRun, OrganizationLimits, Origin, Resumed};
 use tidegate::domain::dispatch::observation::{Cause, Observation, Seen};
 use tidegate::domain::dispatch::status::Status;
-use tidegate::domain::dispatch::{Owed, outbox};
+use tidegate::domain::dispatch::{Awaits, Owed, outbox};
 use tidegate::domain::ids::{Attempt, AttemptName, Digest, QueueName, RunId};
 use tidegate::domain::spec::{OnRemove, Order, Sharing, WhenBusy, Window};
 use tidegate::domain::time::{Duration, Span};
@@ -175,7 +175,7 @@ impl Simulation {
             let (mut run, attempt) = self.random.of(&self.world.oracle.ended);
             let (attempt, created_at) = (Attempt(attempt), self.world.now);
             run.resumes = Some(Resumed { attempt, created_at, by: "ann".to_owned() });
-            (run.group, run.unprepared) = (None, false);
+            (run.group, run.unprepared, run.builds) = (None, false, false);
             if run.parent.is_none() {
                 self.world.exec(Command::Submit(vec![run]));
             }
@@ -195,6 +195,7 @@ impl Simulation {
         run.max_retries = self.random.below(3) as u32;
         run.needs_approval = self.random.chance(6);
         (run.unprepared, run.followed) = (self.random.chance(8), self.random.chance(8));
+        run.builds = run.unprepared && self.random.chance(50);
         if self.random.chance(15) {
             run.pipeline = Some(limit(self.random.of(&[-1, 1, 2, 4])));
             run.timeout = self.random.of(&[None, None, Some(Span::seconds(90))]);
@@ -300,13 +301,30 @@ impl Simulation {
     /// What waits for others is prepared, and what has ended is followed.
     fn lead(&mut self) {
         for run in self.world.state.to_prepare().collect::<Vec<_>>() {
-            let ended = self.random.chance(30).then(|| (Status::Skipped, Cause::new("ConditionsCheckFailed", "")));
-            let prepare = Command::Prepare(Prepare { run, spec: Digest::of(b"bound"), ended });
-            assert_eq!(self.world.exec(prepare.clone()), Outcome::Done);
-            assert_eq!(self.world.exec(prepare), Outcome::Already, "a run is prepared once");
+            // An earlier one of this round may have ended it, or it may be building still.
+            let comes_to = match self.world.state.awaits(run) {
+                None => continue,
+                Some(Awaits::Build(build)) if self.world.status(build).is_some() && self.random.chance(95) => continue,
+                Some(_) if self.random.chance(30) => {
+                    ComesTo::Ended(Status::Skipped, Cause::new("ConditionsCheckFailed", ""))
+                }
+                Some(Awaits::Values) if self.world.oracle.find(run).is_some_and(|run| run.new.builds) => {
+                    let origin = Origin::Build { of: run };
+                    let (group, parent, pipeline) = (None, None, None);
+                    let build =
+                        NewRun { builds: false, unprepared: false, group, parent, pipeline, origin, ..self.new_run() };
+                    ComesTo::Building(Box::new(build))
+                }
+                Some(_) => ComesTo::Ready,
+            };
+            let prepare = Command::Prepare(Prepare { run, spec: Digest::of(b"bound"), comes_to });
+            let Outcome::Refused(_) = self.world.exec(prepare.clone()) else {
+                assert_eq!(self.world.exec(prepare), Outcome::Already, "a run is prepared once");
+                continue;
+            };
         }
         for of in self.world.state.to_follow().collect::<Vec<_>>() {
-            let run = NewRun { followed: false, unprepared: false, ..self.new_run() };
+            let run = NewRun { followed: false, unprepared: false, builds: false, ..self.new_run() };
             let follow = Command::Follow(Follow { of, runs: vec![NewChild { run, ended: None }] });
             if let Outcome::Refused(_) = self.world.exec(follow.clone()) {
                 self.world.exec(Command::Follow(Follow { of, runs: Vec::new() }));
@@ -407,7 +425,11 @@ impl Simulation {
             match self.world.status(run) {
                 Some(Status::Created) => {
                     self.world.exec(Command::Approve { run, by: "ann".to_owned() });
-                    self.world.exec(Command::Prepare(Prepare { run, spec: Digest::of(b"bound"), ended: None }));
+                    self.world.exec(Command::Prepare(Prepare {
+                        run,
+                        spec: Digest::of(b"bound"),
+                        comes_to: ComesTo::Ready,
+                    }));
                 }
                 Some(Status::Running) if pipelines.contains(&run) => drop(self.world.stop(run)),
                 Some(status) if status.holds_slot() => self.world.finish(run),

@@ -296,6 +296,7 @@ impl World {
             timeout: None,
             resumes: None,
             unprepared: false,
+            builds: false,
             followed: false,
         }
     }

@@ -189,6 +189,10 @@ pub fn around(of: &str, field: &str) -> (Value, String) {
         ),
         "Template" => (op(json!({"template": {}}), job()), at("/template")),
         "Hook" => (op(json!({"hooks": [{"hubRef": "train"}]}), job()), at("/hooks/0")),
+        "Build" if field == "patchStrategy" => {
+            let build = json!({"hubRef": "train", "runPatch": {"container": {"image": "other"}}});
+            (op(json!({"build": build}), job()), at("/build"))
+        }
         "Build" => (op(json!({"build": {"hubRef": "train"}}), job()), at("/build")),
         "Join" => (op(json!({"joins": [{"query": "status:succeeded", "params": {}}]}), job()), at("/joins/0")),
         "ParamSpec" => {

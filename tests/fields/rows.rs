@@ -64,8 +64,8 @@ pub fn rows() -> Vec<Row> {
             ("cache", json!({}), Cached),
             ("termination", json!({"timeout": 5}), Compiled),
             ("plugins", json!({"logLevel": "DEBUG"}), Object),
-            ("build", hub(json!({})), Kept),
-            ("hooks", json!([hub(json!({}))]), Kept),
+            ("build", hub(json!({})), Compiled),
+            ("hooks", json!([hub(json!({}))]), Compiled),
             ("isApproved", json!(false), Compiled),
             ("cost", json!(2), Compiled),
             ("mount", json!(["a:b"]), Nowhere),
@@ -178,23 +178,23 @@ pub fn rows() -> Vec<Row> {
     );
     let part = |of: &'static str| {
         let mut list = vec![
-            ("connection", json!("x"), Kept),
-            ("presets", json!(["spot"]), Kept),
-            ("queue", json!("there/other"), Kept),
-            ("namespace", json!("x"), Kept),
-            ("params", json!({"a": {"value": 1, "contextOnly": true}}), Kept),
-            ("hubRef", json!("other"), Kept),
+            ("connection", json!("x"), Compiled),
+            ("presets", json!(["spot"]), Compiled),
+            ("queue", json!("there/other"), Compiled),
+            ("namespace", json!("x"), Compiled),
+            ("params", json!({"a": {"value": 1, "contextOnly": true}}), Compiled),
+            ("hubRef", json!("other"), Compiled),
         ];
         list.extend(match of {
             "Hook" => vec![
-                ("trigger", json!("failed"), Kept),
-                ("conditions", json!("{{ true }}"), Kept),
-                ("disableDefaults", json!(true), Kept),
+                ("trigger", json!("failed"), Compiled),
+                ("conditions", json!("{{ true }}"), Compiled),
+                ("disableDefaults", json!(true), Compiled),
             ],
             _ => vec![
-                ("cache", json!({"disable": true}), Kept),
-                ("runPatch", json!({"container": {"args": ["x"]}}), Kept),
-                ("patchStrategy", json!("replace"), Kept),
+                ("cache", json!({"disable": true}), Compiled),
+                ("runPatch", json!({"container": {"args": ["x"]}}), Compiled),
+                ("patchStrategy", json!("pre_merge"), Compiled),
             ],
         });
         list

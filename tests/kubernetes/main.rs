@@ -1,6 +1,7 @@
 //! The way to Kubernetes and back, on real control planes: `git push` → object → pod → status, outputs, logs.
 #![allow(clippy::unwrap_used)] // a test that cannot unwrap has failed
 
+mod builds;
 mod desired;
 mod faults;
 mod fencing;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot unwrap fails, which is what it should do
 
+mod builds;
 mod dags;
 mod hooks;
 mod limits;

@@ -45,6 +45,19 @@ pub struct TunerRun {
     pub operation: CompiledOperation,
 }
 
+/// What builds the image of a run before it starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Build {
+    /// The queue that it goes to.
+    pub queue: QueueName,
+    /// What it runs; its input `destination` is what the image shall be called.
+    pub operation: CompiledOperation,
+    /// The whole name of the image, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+}
+
 /// What follows the end of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -66,8 +79,12 @@ pub struct Hook {
 }
 
 impl CompiledOperation {
-    /// Whether other runs, a condition or an event decide what it runs, and whether.
+    /// Whether other runs, a condition or an event decide what it runs, and whether; or its image is to be built.
     pub fn is_open(&self) -> bool {
-        self.conditions.is_some() || !self.events.is_empty() || !self.refs.is_empty() || !self.joins.is_empty()
+        self.build.is_some()
+            || self.conditions.is_some()
+            || !self.events.is_empty()
+            || !self.refs.is_empty()
+            || !self.joins.is_empty()
     }
 }

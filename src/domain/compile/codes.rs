@@ -175,6 +175,8 @@ codes! {
         "{name: a, dependencies: [b]}\n{name: b, dependencies: [a]}" => "{name: a}\n{name: b, dependencies: [a]}";
     UNKNOWN_VALUE = 236 Error "an input or output that is not declared": "A ref names an input or an output that the component of the other operation declares.",
         "{ref: ops.train, value: outputs.los}" => "{ref: ops.train, value: outputs.loss}";
+    BUILD_OF_GRAPH = 237 Error "a graph with a build": "A graph runs in no container, so there is no image to build for it: its operations may each have a `build`.",
+        "build: {hubRef: kaniko}\nrun: {kind: dag, operations: […]}" => "operations: [{name: a, build: {hubRef: kaniko}, …}]";
 
     BAD_CRON = 301 Error "not a crontab line": "Five fields: minute, hour, day of month, month, day of week; or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.",
         "cron: \"60 2 * * *\"" => "cron: \"0 2 * * *\"";

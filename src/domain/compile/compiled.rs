@@ -10,13 +10,12 @@ use super::value::flag;
 use crate::domain::diagnostic::{Diagnostic, Diagnostics};
 
 /// The fields of a compiled operation, in the order in which they are written.
-const ORDER: [&str; 31] = [
+const ORDER: [&str; 28] = [
     "version",
     "kind",
     "name",
     "description",
     "tags",
-    "presets",
     "queue",
     "namespace",
     "cache",
@@ -40,8 +39,6 @@ const ORDER: [&str; 31] = [
     "contexts",
     "template",
     "run",
-    "project",
-    "request",
 ];
 
 /// Makes the document from a component with an operation merged over it, and what its inputs are bound to.

@@ -1,6 +1,8 @@
-//! Graphs of operations: every reference means something, no operation waits for itself, params fit.
+//! Graphs of lone files: every reference means something, no operation waits for itself, params fit.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(super) mod rules;
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
@@ -10,11 +12,7 @@ use super::inputs::{Scope, bind, check_declarations, declared, text_of};
 use super::library::{Library, Target};
 use super::load::Source;
 use super::sections;
-use super::text::shown;
-use crate::domain::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
-
-/// Deepest nesting of graphs that is looked into; a deeper one is a mistake or an attack.
-const MAX_NESTING: usize = 16;
+use crate::domain::diagnostic::{Diagnostic, Diagnostics};
 
 /// A graph as it is checked.
 pub(super) struct Graph<'l, 'd> {
@@ -29,7 +27,7 @@ pub(super) struct Graph<'l, 'd> {
     /// The component whose run it is.
     pub component: &'d Map<String, Value>,
     /// The graphs that it stands in, outermost first: file and place.
-    pub around: Vec<(String, String)>,
+    pub around: Vec<rules::Standing>,
 }
 
 /// An operation of a graph.
@@ -46,7 +44,7 @@ impl<'d> Graph<'_, 'd> {
     /// With `trust`, references to elsewhere are not looked for.
     pub fn references(&self, trust: bool, problems: &mut Diagnostics) {
         if self.run.map().and_then(|run| run.get("operations")).is_none_or(Value::is_null) {
-            problems.push(self.empty());
+            problems.push(rules::empty(self.run.place("/operations")));
         }
         let mut found = Diagnostics::default();
         self.nodes(&mut found);
@@ -71,11 +69,6 @@ impl<'d> Graph<'_, 'd> {
         Some(Value::Array(operations))
     }
 
-    fn empty(&self) -> Diagnostic {
-        Diagnostic::error(codes::EMPTY_GRAPH, self.run.place("/operations"), "the graph has no operations")
-            .help("add at least one to `operations`")
-    }
-
     /// Checks the whole graph.
     pub fn check(&self, problems: &mut Diagnostics) {
         let before = problems.errors();
@@ -85,11 +78,10 @@ impl<'d> Graph<'_, 'd> {
             return;
         }
         if nodes.is_empty() && operations.and_then(Value::as_array).is_none_or(Vec::is_empty) {
-            problems.push(self.empty());
+            problems.push(rules::empty(self.run.place("/operations")));
             return;
         }
-        self.unnamed_and_twice(&nodes, problems);
-        self.edges(&nodes, problems);
+        edges(&nodes, problems);
         if problems.errors() > before {
             return;
         }
@@ -105,22 +97,10 @@ impl<'d> Graph<'_, 'd> {
 
     /// The operations, each with its component.
     fn nodes(&self, problems: &mut Diagnostics) -> Vec<Node<'d>> {
-        let run = self.run.map();
-        let list = |key: &str| run.and_then(|run| run.get(key)).and_then(Value::as_array).map_or(0, Vec::len);
-        let mut components: BTreeMap<&str, Source<'d>> = BTreeMap::new();
-        for i in 0..list("components") {
-            let at = self.run.at(&format!("/components/{i}"));
-            let Some(map) = at.map() else { continue };
-            check_declarations(map, &at, problems);
-            let name = map.get("name").and_then(Value::as_str).unwrap_or_default();
-            if let Some(first) = components.insert(name, at.clone()) {
-                let message = format!("two components of the graph are called `{}`", shown(name));
-                let problem = Diagnostic::error(codes::SAME_OPERATION, at.place("/name"), message);
-                problems.push(problem.help("rename one of the two").see(first.place("/name"), "the first one"));
-            }
-        }
+        let components = rules::components(&self.run, problems);
+        let operations = self.run.map().and_then(|run| run.get("operations")).and_then(Value::as_array);
         let mut nodes = Vec::new();
-        for i in 0..list("operations") {
+        for i in 0..operations.map_or(0, Vec::len) {
             let at = self.run.at(&format!("/operations/{i}"));
             let Some(map) = at.map() else { continue };
             let found = super::resolve::reference_problems(map, &at);
@@ -131,18 +111,13 @@ impl<'d> Graph<'_, 'd> {
             sections::check(map, &at, problems);
             let name = map.get("name").and_then(Value::as_str).unwrap_or_default();
             let component = match map.get("dagRef").and_then(Value::as_str).filter(|_| !has_component(map)) {
-                Some(wanted) => components.get(wanted).cloned().map_or_else(
-                    || {
-                        let help = match did_you_mean(wanted, components.keys().copied()) {
-                            Some(near) => format!("did you mean `{near}`?"),
-                            None => "`dagRef` names one of `components` of the same graph".to_owned(),
-                        };
-                        let message = format!("no component of the graph is called `{}`", shown(wanted));
-                        problems.push(Diagnostic::error(codes::NOT_IN_GRAPH, at.place("/dagRef"), message).help(help));
+                Some(wanted) => match rules::component(wanted, &components, &at) {
+                    Ok(source) => Some(Target { path: self.path.clone(), source }),
+                    Err(problem) => {
+                        problems.push(*problem);
                         None
-                    },
-                    |source| Some(Target { path: self.path.clone(), source }),
-                ),
+                    }
+                },
                 None => match self.library.follow(map, &at, &self.path, self.project) {
                     Some(Ok(target)) => {
                         if let Some(component) = target.source.map().filter(|_| has_component(map)) {
@@ -160,47 +135,6 @@ impl<'d> Graph<'_, 'd> {
             nodes.push(Node { name, at, map, component });
         }
         nodes
-    }
-
-    fn unnamed_and_twice(&self, nodes: &[Node<'d>], problems: &mut Diagnostics) {
-        let mut first: BTreeMap<&str, &Node<'d>> = BTreeMap::new();
-        for node in nodes {
-            if node.name.is_empty() {
-                let problem = Diagnostic::error(codes::MISSING_FIELD, node.at.place(""), "the field `name` is missing");
-                problems.push(problem.help("`name`: what others call this operation"));
-            } else if let Some(other) = first.insert(node.name, node) {
-                let message = format!("two operations of the graph are called `{}`", shown(node.name));
-                let problem = Diagnostic::error(codes::SAME_OPERATION, node.at.place("/name"), message);
-                problems.push(problem.help("rename one of the two").see(other.at.place("/name"), "the first one"));
-            }
-        }
-    }
-
-    /// What each operation waits for: all of it exists, and none waits for itself.
-    fn edges(&self, nodes: &[Node<'d>], problems: &mut Diagnostics) {
-        let names: BTreeSet<&str> = nodes.iter().map(|node| node.name).collect();
-        let mut upstream: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for node in nodes {
-            for (pointer, wanted) in waits_for(node.map) {
-                if names.contains(wanted) {
-                    upstream.entry(node.name).or_default().insert(wanted);
-                    continue;
-                }
-                let help = match did_you_mean(wanted, names.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => "name an operation of the same graph".to_owned(),
-                };
-                let message = format!("no operation of the graph is called `{}`", shown(wanted));
-                problems.push(Diagnostic::error(codes::UNKNOWN_OPERATION, node.at.place(&pointer), message).help(help));
-            }
-        }
-        if let Some(circle) = circle(&upstream) {
-            let start = nodes.iter().find(|node| node.name == circle[0]);
-            let place = start.map_or_else(|| self.run.place("/operations"), |node| node.at.place("/name"));
-            let shown: Vec<String> = circle.iter().map(|name| format!("`{}`", shown(name))).collect();
-            let message = format!("operations wait for one another in a circle: {}", shown.join(" → "));
-            problems.push(Diagnostic::error(codes::CYCLE, place, message).help("remove one of these dependencies"));
-        }
     }
 
     /// What a ref in the graph may mean, by its full path: the type of the value and whether it is a list.
@@ -251,19 +185,15 @@ impl<'d> Graph<'_, 'd> {
         let mut around = self.around.clone();
         around.push((self.path.clone(), self.run.base.clone()));
         let here = (target.path.clone(), run.base.clone());
-        if around.contains(&here) || around.len() >= MAX_NESTING {
-            let files: Vec<String> =
-                around.iter().chain([&here]).map(|(path, _)| format!("`{}`", shown(path))).collect();
-            let message = format!("this graph stands in itself: {}", files.join(" → "));
-            let problem = Diagnostic::error(codes::CYCLE, node.at.place(""), message);
-            problems.push(problem.help("let one of them hold something else"));
+        if let Some(problem) = rules::within(&around, &here, node.at.place("")) {
+            problems.push(problem);
             return;
         }
         let inner = Graph { path: target.path.clone(), run, component, around, ..*self };
         let mut found = Diagnostics::default();
         inner.check(&mut found);
         for problem in found.iter() {
-            if problem.code == codes::CYCLE && problem.message.starts_with("this graph stands in itself") {
+            if problem.code == codes::CYCLE {
                 problems.push(problem.clone());
             } else {
                 let message = format!("this graph cannot be compiled: {}", problem.message);
@@ -312,6 +242,22 @@ fn has_component(map: &Map<String, Value>) -> bool {
     map.get("component").is_some_and(Value::is_object)
 }
 
+/// What each operation waits for: all of it exists, and none waits for itself.
+fn edges(nodes: &[Node<'_>], problems: &mut Diagnostics) {
+    let places: Vec<Source<'_>> = nodes.iter().map(|node| node.at.clone()).collect();
+    let siblings = rules::siblings(&places, problems);
+    let mut after: Vec<Vec<u32>> = vec![Vec::new(); nodes.len()];
+    for (node, after) in nodes.iter().zip(&mut after) {
+        for (pointer, wanted) in waits_for(node.map) {
+            match siblings.get(wanted) {
+                Some(place) => after.push(*place),
+                None => problems.push(rules::unknown(wanted, &siblings, node.at.place(&pointer))),
+            }
+        }
+    }
+    rules::circles(&after, |i| (nodes[i].name, nodes[i].at.place("/name")), problems);
+}
+
 /// The operations that one waits for, each with where that is said.
 fn waits_for(operation: &Map<String, Value>) -> Vec<(String, &str)> {
     let mut found = Vec::new();
@@ -334,26 +280,4 @@ fn waits_for(operation: &Map<String, Value>) -> Vec<(String, &str)> {
         }
     }
     found
-}
-
-/// Names that wait for one another in a circle, the first again at the end.
-fn circle<'n>(upstream: &BTreeMap<&'n str, BTreeSet<&'n str>>) -> Option<Vec<&'n str>> {
-    let mut done: BTreeSet<&str> = BTreeSet::new();
-    for start in upstream.keys() {
-        // Depth first, with the way here beside what is left to look at on it.
-        let mut way: Vec<(&'n str, Vec<&'n str>)> = vec![(start, upstream[start].iter().copied().collect())];
-        while let Some((_, left)) = way.last_mut() {
-            let Some(next) = left.pop() else {
-                done.extend(way.pop().map(|(name, _)| name));
-                continue;
-            };
-            if let Some(at) = way.iter().position(|(name, _)| *name == next) {
-                return Some(way[at..].iter().map(|(name, _)| *name).chain([next]).collect());
-            }
-            if !done.contains(next) {
-                way.push((next, upstream.get(next).into_iter().flatten().copied().collect()));
-            }
-        }
-    }
-    None
 }

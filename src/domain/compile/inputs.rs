@@ -333,14 +333,10 @@ fn check_ref(
             }
         }
         ["ops", name] if siblings.is_some_and(|siblings| siblings.contains_key(name)) => {}
-        ["ops", name] if siblings.is_some() => {
-            let siblings = siblings.into_iter().flatten();
-            let message = format!("the graph has no operation `{}`", shown(name));
-            let help = super::checks::near(name, siblings.map(|(name, _)| *name), "operations of the graph");
-            problems.push(Diagnostic::error(codes::UNKNOWN_OPERATION, place.clone(), message).help(help));
-        }
         ["dag"] | ["ops", _] => {
-            if let Scope::Alone = scope {
+            if let (Some(siblings), ["ops", name]) = (siblings, &parts[..]) {
+                problems.push(super::graph::rules::unknown(name, siblings, place.clone()));
+            } else if let Scope::Alone = scope {
                 let message = format!("`{}` means a graph, and this operation stands in none", shown(reference));
                 problems
                     .push(Diagnostic::error(codes::REF_OUTSIDE, place.clone(), message).help("give the value itself"));

@@ -8,6 +8,7 @@
 //! | `policy` `checks` | organization, agents, queues, projects: typed, checked, defaulted |
 //! | `inputs` `value` `rules` | what components declare and operations give |
 //! | `sections` | matrix, schedule, early stopping, joins, events: what their shape does not say |
+//! | `graph` | graphs of lone files; `graph/rules`: what holds for those of repositories too |
 //! | `resolve` `merge` `digest` | workflows: references, presets, patches, queue, digests |
 //! | `workload` | the text of a simulation |
 //! | `codes` `report` | what a code means; diagnostics as text, JSON, SARIF … |
@@ -43,6 +44,8 @@ mod workload;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::domain::catalog::{Catalog, Declared, ResolvedWorkflow};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
 use crate::domain::files::FileSet;
@@ -56,8 +59,8 @@ use library::Library;
 pub use load::{CompileCache, is_policy};
 use load::{Loaded, Room, Source, folder_of, load_all, load_documents};
 use policy::{Policy, Written};
-pub use request::{MAX_BESIDE, Request, RequestSource, compile_request};
-use resolve::{Context, Draft};
+pub use request::{MAX_BESIDE, Request, RequestSource, Requested, compile_request};
+use resolve::{Context, Draft, Resolved};
 use schema::Shape;
 pub use value::flag;
 pub use workload::read_workload;
@@ -76,24 +79,25 @@ pub struct Compiled {
 
 /// Compiles a commit. Never fails: what is wrong becomes a diagnostic.
 pub fn compile(files: &FileSet) -> Compiled {
-    build(files, &load_all(files, None))
+    build(files, &load_all(files, None), None).0
 }
 
 /// As [`compile`], and remembers the documents of unchanged files for the next commit.
 pub fn compile_with(files: &FileSet, cache: &mut CompileCache) -> Compiled {
-    build(files, &load_all(files, Some(cache)))
+    build(files, &load_all(files, Some(cache)), None).0
 }
 
-/// As [`compile`], with a document in the place of the file at a path.
-fn compile_with_document(files: &FileSet, path: &str, document: Document) -> Compiled {
+/// As [`compile`], with a document in the place of the file at a path; and that as a compiled operation.
+fn compile_with_document(files: &FileSet, path: &str, document: Document) -> (Compiled, Option<Value>) {
     let mut loaded = load_all(files, None);
     if let Some(folder) = folder_of(path) {
         loaded.insert(path.to_owned(), Arc::new(load_documents(vec![document], folder)));
     }
-    build(files, &loaded)
+    build(files, &loaded, Some(path))
 }
 
-fn build(files: &FileSet, loaded: &BTreeMap<String, Arc<Loaded>>) -> Compiled {
+/// Compiles what was loaded; and the workflow of a path in the form of the original, when one is to be shown.
+fn build(files: &FileSet, loaded: &BTreeMap<String, Arc<Loaded>>, shown: Option<&str>) -> (Compiled, Option<Value>) {
     let mut problems = Diagnostics::default();
     loaded.values().for_each(|file| problems.extend(file.problems.clone()));
     let (written, mut sound) = Written::read(loaded, &mut problems);
@@ -107,20 +111,21 @@ fn build(files: &FileSet, loaded: &BTreeMap<String, Arc<Loaded>>) -> Compiled {
     let components = resolve::components(loaded, &mut problems);
     let (drafts, unsound) = drafts(loaded, &written, &mut problems);
     let Some(policy) = written.policy() else {
-        return Compiled { catalog: None, diagnostics: problems };
+        return (Compiled { catalog: None, diagnostics: problems }, None);
     };
     // Workflows are resolved even when the policy is not sound, so that all problems are told at once; those about
     // queues and presets would then be echoes of the policy's own, and are left out.
     let library = Library { files: loaded, components, changed: library::changed(files), repository: true };
     let queues = resolve::allowed_queues(&policy);
-    let context = Context { written: &written, policy: &policy, tree: &files.tree, queues, library };
-    let mut workflows = BTreeMap::new();
+    let context = Context { written: &written, policy: &policy, tree: &files.tree, queues, library, shown };
+    let (mut workflows, mut operation) = (BTreeMap::new(), None);
     let mut bad = unsound;
     for (name, draft) in &drafts {
         let mut own = Diagnostics::default();
         match resolve::resolve(&context, draft, &mut own) {
-            Some(resolved) => {
-                workflows.insert(name.clone(), declared(resolved, draft));
+            Some(Resolved { workflow, operation: shown }) => {
+                operation = shown.or(operation);
+                workflows.insert(name.clone(), declared(workflow, draft));
             }
             None => {
                 bad.insert(name.clone(), draft.source.place(""));
@@ -131,7 +136,7 @@ fn build(files: &FileSet, loaded: &BTreeMap<String, Arc<Loaded>>) -> Compiled {
     }
     drop(context);
     let catalog = sound.then(|| catalog(policy, &written, workflows, bad));
-    Compiled { catalog, diagnostics: problems }
+    (Compiled { catalog, diagnostics: problems }, operation)
 }
 
 /// Problems of workflows that follow from an unsound policy.
@@ -247,7 +252,7 @@ fn workflow_name(
             return None;
         }
     };
-    let project = document.get("project").and_then(serde_json::Value::as_str).filter(|_| !bare);
+    let project = document.get("project").and_then(Value::as_str).filter(|_| !bare);
     let project = project.and_then(|text| ProjectName::parse(text).ok());
     let known = |project: &ProjectName| {
         written.folders.contains(project) || written.projects.iter().any(|(declared, _)| declared.name == *project)

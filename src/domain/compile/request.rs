@@ -57,9 +57,20 @@ pub enum RequestSource {
     },
 }
 
+/// What is asked for, compiled.
+#[derive(Debug)]
+pub struct Requested {
+    /// The project that it belongs to.
+    pub project: ProjectName,
+    /// What is to be run.
+    pub workflow: ResolvedWorkflow,
+    /// The compiled operation in the original's form, for people.
+    pub operation: Value,
+}
+
 /// Compiles what is asked for against the policy and the components of some files. Problems have their places in the
 /// text as it was written.
-pub fn compile_request(files: &FileSet, request: &Request) -> Result<(ProjectName, ResolvedWorkflow), Diagnostics> {
+pub fn compile_request(files: &FileSet, request: &Request) -> Result<Requested, Diagnostics> {
     let (path, document, beside) = match &request.source {
         RequestSource::Workflow { name, place } => {
             (place.file.to_string(), of_workflow(files, name, place)?, Vec::new())
@@ -75,13 +86,15 @@ pub fn compile_request(files: &FileSet, request: &Request) -> Result<(ProjectNam
     let mut around = only_named(files, &path, &document.value);
     around.files.retain(|file| beside.iter().all(|sent| sent.path != file.path));
     around.files.extend(beside);
-    let mut compiled = compile_with_document(&around, &path, document);
+    let (mut compiled, operation) = compile_with_document(&around, &path, document);
     let found = compiled.catalog.take().and_then(|catalog| {
         let ours = |place: &Option<Place>| place.as_ref().is_some_and(|place| place.file == file);
         catalog.workflows.into_iter().find(|(_, workflow)| ours(&workflow.place))
     });
-    match found {
-        Some((name, workflow)) => Ok((name.project, workflow.item)),
+    match found.zip(operation) {
+        Some(((name, workflow), operation)) => {
+            Ok(Requested { project: name.project, workflow: workflow.item, operation })
+        }
         None => Err(match &request.source {
             RequestSource::Workflow { .. } => compiled.diagnostics,
             RequestSource::Text { path: sent, .. } => compiled.diagnostics.with_file_called(&path, sent),

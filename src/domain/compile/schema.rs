@@ -19,7 +19,9 @@ pub enum Shape {
     Preset,
     /// Made-up work for a simulation; stands in no repository.
     Workload,
-    /// The same without that mark, given by hand. Not published.
+    /// An operation with everything merged in, as a dry run prints it; stands in no repository.
+    Compiled,
+    /// A preset without its mark, given by hand. Not published.
     Patch,
     /// A `run` section alone: what a patch must leave valid. Not published.
     Run,
@@ -40,10 +42,10 @@ pub enum Shape {
 }
 
 /// How many shapes there are.
-const SHAPES: usize = 18;
+const SHAPES: usize = 19;
 
 /// The published schemas by the name of their file, without `tidegate`, which joins them.
-pub const PUBLISHED: [(&str, Shape); 9] = [
+pub const PUBLISHED: [(&str, Shape); 10] = [
     ("organization", Shape::Document(Kind::Organization)),
     ("agent", Shape::Document(Kind::Agent)),
     ("queue", Shape::Document(Kind::Queue)),
@@ -53,6 +55,7 @@ pub const PUBLISHED: [(&str, Shape); 9] = [
     ("operation", Shape::Document(Kind::Operation)),
     ("preset", Shape::Preset),
     ("workload", Shape::Workload),
+    ("compiled_operation", Shape::Compiled),
 ];
 
 /// The dialect that a schema is written in.
@@ -108,6 +111,7 @@ fn index(shape: Shape) -> usize {
         Shape::Preset => 7,
         Shape::Run => 8,
         Shape::Workload => 17,
+        Shape::Compiled => 18,
         Shape::Patch => 9,
         Shape::Git => 10,
         Shape::File => 11,
@@ -126,7 +130,7 @@ fn generate(shape: Shape) -> Value {
         Shape::Document(Kind::Agent) => generator.into_root_schema_for::<spec::Agent>(),
         Shape::Document(Kind::Queue) => generator.into_root_schema_for::<spec::Queue>(),
         Shape::Document(Kind::Project) => generator.into_root_schema_for::<spec::Project>(),
-        Shape::Document(Kind::Component) => generator.into_root_schema_for::<spec::Component>(),
+        Shape::Document(Kind::Component) | Shape::Compiled => generator.into_root_schema_for::<spec::Component>(),
         Shape::Document(Kind::Workflow) => generator.into_root_schema_for::<spec::Workflow>(),
         Shape::Document(Kind::Operation) | Shape::Preset | Shape::Patch => {
             generator.into_root_schema_for::<spec::Operation>()
@@ -142,10 +146,13 @@ fn generate(shape: Shape) -> Value {
         Shape::Event => generator.into_root_schema_for::<spec::init::EventValue>(),
     };
     let mut schema = Value::from(root);
+    if shape == Shape::Compiled {
+        with_operation(&mut schema);
+    }
     tidy(&mut schema);
     // An inline component or operation needs neither version nor kind; a document does, and a preset is exempt.
     let required: &[&str] = match shape {
-        Shape::Document(Kind::Component | Kind::Operation) => &["version", "kind"],
+        Shape::Document(Kind::Component | Kind::Operation) | Shape::Compiled => &["version", "kind"],
         Shape::Preset => &["isPreset"],
         _ => &[],
     };
@@ -155,14 +162,14 @@ fn generate(shape: Shape) -> Value {
             None => schema["required"] = json!([field]),
         }
     }
-    if let Shape::Document(kind) = shape {
-        schema["properties"]["kind"] =
-            json!({ "const": kind.word(), "description": format!("Always `{}`.", kind.word()) });
-        schema["properties"]["version"] =
-            json!({ "const": 1.1, "description": "The version of the specification, always 1.1." });
-    }
-    if shape == Shape::Workload {
-        schema["properties"]["kind"] = json!({ "const": "workload", "description": "Always `workload`." });
+    let word = match shape {
+        Shape::Document(kind) => Some(kind.word()),
+        Shape::Workload => Some("workload"),
+        Shape::Compiled => Some("compiled_operation"),
+        _ => None,
+    };
+    if let Some(word) = word {
+        schema["properties"]["kind"] = json!({ "const": word, "description": format!("Always `{word}`.") });
         schema["properties"]["version"] =
             json!({ "const": 1.1, "description": "The version of the specification, always 1.1." });
     }
@@ -171,6 +178,30 @@ fn generate(shape: Shape) -> Value {
         schema["properties"]["isPreset"] = json!({ "const": true, "description": "Always `true`." });
     }
     schema
+}
+
+/// The fields of an operation that stay when its component is merged into it.
+const OF_OPERATION: [&str; 8] =
+    ["schedule", "events", "matrix", "joins", "dependencies", "trigger", "conditions", "skipOnUpstreamSkip"];
+
+/// Adds what an operation says to the schema of a component.
+fn with_operation(schema: &mut Value) {
+    let operation = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<spec::Operation>();
+    let operation = Value::from(operation);
+    let field = |name: &str| operation["properties"].get(name).cloned().unwrap_or_default();
+    let fields = OF_OPERATION.map(|name| (name.to_owned(), field(name)));
+    let mut contexts = schema["properties"]["inputs"].clone();
+    contexts["description"] = json!("Params and joins that are variables of templates and no inputs of the component.");
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        properties.extend(fields);
+        properties.insert("contexts".to_owned(), contexts);
+        properties.shift_remove("presets");
+    }
+    let definitions = operation.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default();
+    if let Some(known) = schema["$defs"].as_object_mut() {
+        definitions.into_iter().for_each(|(name, definition)| _ = known.entry(name).or_insert(definition));
+    }
+    schema["description"] = json!("An operation with its component and its params merged in, as a dry run prints it.");
 }
 
 /// The schema of any document: `kind` decides.

@@ -30,6 +30,9 @@ pub struct CacheAsk {
     /// How old an outcome may be; any age when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
+    /// What it comes to whatever it reports itself: who takes its outcome over has this too.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub outputs: Map<String, Value>,
 }
 
 /// An outcome.
@@ -49,7 +52,7 @@ pub(super) struct Cached {
     kept: BTreeMap<Digest, Kept>,
     /// Oldest first; an entry whose run is not that of `kept` any more means nothing.
     order: VecDeque<(Digest, RunId)>,
-    asking: BTreeMap<RunId, Digest>,
+    asking: BTreeMap<RunId, CacheAsk>,
     bytes: usize,
 }
 
@@ -67,12 +70,14 @@ impl Cached {
         match event {
             Event::RunCreated(new) => {
                 let again = matches!(new.origin, Origin::Restart { .. } | Origin::Copy { .. });
-                self.asking.extend(new.cache.as_ref().filter(|_| !again).map(|ask| (new.id, ask.key)));
+                self.asking.extend(new.cache.as_ref().filter(|_| !again).map(|ask| (new.id, ask.clone())));
             }
             Event::RunFinished { run, status, cause, outputs, at, .. } => {
-                let key = self.asking.remove(run);
-                if let Some(key) = key.filter(|_| *status == Status::Succeeded && cause.reason != CACHE_HIT) {
-                    self.keep(key, Kept { run: *run, at: *at, outputs: outputs.clone() });
+                let ask = self.asking.remove(run);
+                if let Some(ask) = ask.filter(|_| *status == Status::Succeeded && cause.reason != CACHE_HIT) {
+                    let mut all = ask.outputs;
+                    all.extend(outputs.clone());
+                    self.keep(ask.key, Kept { run: *run, at: *at, outputs: all });
                 }
             }
             Event::RunDeleted { run } => {
@@ -116,13 +121,13 @@ impl Cached {
         current.collect()
     }
 
-    /// The runs whose outcome will be kept, and its key; for a snapshot.
-    pub fn asking(&self) -> Vec<(RunId, Digest)> {
-        self.asking.iter().map(|(run, key)| (*run, *key)).collect()
+    /// The runs whose outcome will be kept, and what they asked; for a snapshot.
+    pub fn asking(&self) -> Vec<(RunId, CacheAsk)> {
+        self.asking.iter().map(|(run, ask)| (*run, ask.clone())).collect()
     }
 
     /// From a snapshot.
-    pub fn restore(kept: Vec<(Digest, Kept)>, asking: Vec<(RunId, Digest)>) -> Self {
+    pub fn restore(kept: Vec<(Digest, Kept)>, asking: Vec<(RunId, CacheAsk)>) -> Self {
         let mut cached = Self { asking: asking.into_iter().collect(), ..Self::default() };
         kept.into_iter().for_each(|(key, kept)| cached.keep(key, kept));
         cached

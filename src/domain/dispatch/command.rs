@@ -101,10 +101,21 @@ pub struct Advance {
 pub struct Prepare {
     /// Which run.
     pub run: RunId,
-    /// Its operation with its values, by the digest of the stored body.
+    /// Its operation as far as it is settled, by the digest of the stored body.
     pub spec: Digest,
-    /// A final status that it has without a start, and why.
-    pub ended: Option<(Status, Cause)>,
+    /// What it comes to.
+    pub comes_to: ComesTo,
+}
+
+/// What preparing a run comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ComesTo {
+    /// It is what it will be.
+    Ready,
+    /// Another run builds its image first.
+    Building(Box<NewRun>),
+    /// A final status without a start, and why.
+    Ended(Status, Cause),
 }
 
 /// What follows the end of a run.

@@ -12,7 +12,7 @@ use super::gates::GateOwner;
 use super::hooks::follow;
 use super::observation::{Cause, DEADLINE_EXCEEDED, LOST, Observation, Seen};
 use super::pipelines::{advance, stop};
-use super::preparing::{Approval, prepare};
+use super::preparing::{Stage, prepare};
 use super::schedules;
 use super::state::State;
 use super::status::Status;
@@ -297,12 +297,12 @@ fn supersede(draft: &mut Draft<'_>, run: &NewRun) -> Option<Cause> {
 fn approve(state: &State, now: Timestamp, id: RunId, by: &str) -> Decided {
     let ix = state.runs.find(id).ok_or(Rejection::NoSuchRun(id))?;
     let run = &state.runs[ix];
-    let approval = state.preparing.get(&id);
-    if run.status != Status::Created || approval == Some(&Approval::Given) {
+    let stage = state.preparing.get(&id).map(|open| open.stage);
+    if run.status != Status::Created || stage.is_some_and(|stage| stage != Stage::Approval) {
         return Err(Rejection::NotWaiting(id));
     }
     let mut events = vec![Event::RunApproved { run: id, by: by.to_owned() }];
-    if approval.is_none() && state.begins_at_once(ix) {
+    if stage.is_none() && state.begins_at_once(ix) {
         events.push(begins(id, run.attempt, now));
     }
     Ok(events)

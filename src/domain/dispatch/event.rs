@@ -19,7 +19,7 @@ use crate::domain::time::{Span, Timestamp};
 use crate::domain::windows::Opening;
 
 /// The version that [`Event`] is written with.
-pub const EVENT_VERSION: u32 = 4;
+pub const EVENT_VERSION: u32 = 5;
 
 /// One thing that was decided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,6 +68,18 @@ pub enum Event {
         run: RunId,
         /// Its operation with its values, by the digest of the stored body.
         spec: Digest,
+        /// Whether somebody must approve it now.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        needs_approval: bool,
+    },
+    /// The image of a run is built first, by a run that is created in the same transaction.
+    RunBuilding {
+        /// Which run.
+        run: RunId,
+        /// Its operation with its values, by the digest of the stored body.
+        spec: Digest,
+        /// The run that builds.
+        build: RunId,
     },
     /// A run passed its gates and stands in its queue.
     RunQueued {
@@ -336,6 +348,9 @@ pub struct NewRun {
     /// Whether it is to be prepared before it may stand anywhere.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unprepared: bool,
+    /// Whether preparing it includes building its image: then it is approved after that, if it is to be approved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub builds: bool,
     /// Whether others may follow its end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub followed: bool,
@@ -389,6 +404,11 @@ pub enum Origin {
         /// Which run.
         of: RunId,
     },
+    /// Another run, whose image it builds.
+    Build {
+        /// Which run.
+        of: RunId,
+    },
     /// A copy of another run.
     Copy {
         /// Which run.
@@ -414,8 +434,8 @@ pub enum DecodeError {
 /// Reads a stored event of any release.
 pub fn decode(version: u32, payload: &[u8]) -> Result<Event, DecodeError> {
     match version {
-        // Versions 2 to 4 only added kinds of events, and fields that may be absent: older ones read as they are.
-        1 | 2 | 3 | EVENT_VERSION => Ok(serde_json::from_slice(payload)?),
+        // Versions 2 to 5 only added kinds of events, and fields that may be absent: older ones read as they are.
+        1..=EVENT_VERSION => Ok(serde_json::from_slice(payload)?),
         other => Err(DecodeError::TooNew(other)),
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::gates::GateOwner;
-use super::preparing::Approval;
+use super::preparing::Stage;
 use super::queues::{NeverFits, Within};
 use super::shapes::Shortage;
 use super::state::State;
@@ -26,6 +26,8 @@ pub enum Blocker {
     Approval,
     /// Values of other runs, a condition or an event are not settled.
     Preparation,
+    /// Another run builds its image.
+    Build { run: RunId },
     /// Its last attempt failed; it waits to be tried again.
     Retry { until: Timestamp },
     /// Its pipeline has as many children queued or beyond as it may.
@@ -70,6 +72,9 @@ impl Blocker {
             Self::Approval => "it waits for approval: `tidegate ops approve` lets it go on".to_owned(),
             Self::Preparation => {
                 "it waits for the runs that its params, joins and events name; `tidegate ops get` shows them".to_owned()
+            }
+            Self::Build { run } => {
+                format!("it waits for its build, run {run}; `tidegate ops explain {run}` says how that stands")
             }
             Self::Retry { until } => format!("its last attempt failed; the next one may start at {until}"),
             Self::Pipeline { pipeline, limit } => {
@@ -139,9 +144,10 @@ impl Blocker {
 pub fn explain(state: &State, run: RunId) -> Option<Blocker> {
     let ix = state.runs.find(run)?;
     Some(match state.runs[ix].status {
-        Status::Created => match state.preparing.get(&run) {
-            Some(Approval::Given) => Blocker::Preparation,
-            Some(Approval::Awaited) | None => Blocker::Approval,
+        Status::Created => match state.preparing.get(&run).map(|open| open.stage) {
+            Some(Stage::Values) => Blocker::Preparation,
+            Some(Stage::Build(build)) => Blocker::Build { run: build },
+            Some(Stage::Approval) | None => Blocker::Approval,
         },
         Status::Compiled => gate_blocker(state, ix),
         Status::Queued => queue_blocker(state, ix),

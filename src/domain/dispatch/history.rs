@@ -225,8 +225,14 @@ pub fn project(at: Timestamp, seq: Seq, event: &Event, out: &mut Vec<RowOp>) {
             let cause = Some(Cause::new("Approved", format!("Approved by {by}.")));
             steps.step(*run, Status::Compiled, None, cause, at, RunPatch::default());
         }
-        Event::RunPrepared { run, spec } => {
-            steps.step(*run, Status::Compiled, None, None, at, RunPatch { spec: Some(*spec), ..RunPatch::default() });
+        Event::RunPrepared { run, spec, needs_approval } => {
+            let status = if *needs_approval { Status::Created } else { Status::Compiled };
+            steps.step(*run, status, None, None, at, RunPatch { spec: Some(*spec), ..RunPatch::default() });
+        }
+        Event::RunBuilding { run, spec, build } => {
+            let cause = Some(Cause::new("Building", format!("Its image is built first, by run {build}.")));
+            let patch = RunPatch { spec: Some(*spec), ..RunPatch::default() };
+            steps.step(*run, Status::Created, None, cause, at, patch);
         }
         Event::RunQueued { run } => {
             steps.step(*run, Status::Queued, None, None, at, RunPatch { queued_at: Some(at), ..RunPatch::default() });

@@ -2,7 +2,7 @@
 
 use super::event::NewRun;
 use super::gates::GateOwner;
-use super::preparing::Approval;
+use super::preparing::Open;
 use super::state::State;
 use super::status::Status;
 use super::table::{Ix, Pipeline, Run, RunIx};
@@ -37,11 +37,10 @@ impl State {
         if new.followed {
             self.hooks.owners.insert(id);
         }
-        match (new.unprepared, new.needs_approval) {
-            (true, true) => drop(self.preparing.insert(id, Approval::Awaited)),
-            (true, false) => drop(self.preparing.insert(id, Approval::Given)),
-            (false, true) => {}
-            (false, false) => self.wait_at_gate(ix),
+        match Open::of(new) {
+            Some(open) => drop(self.preparing.insert(id, open)),
+            None if new.needs_approval => {}
+            None => self.wait_at_gate(ix),
         }
         self.admit(ix);
     }

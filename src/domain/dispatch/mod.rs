@@ -47,6 +47,7 @@ pub use outbox::{Owed, outbox};
 pub use pass::{PASS_CHUNK, next_wakeup, schedule, schedule_some};
 pub use patience::{PATIENCE, SKIPS};
 pub use policy::Applied;
+pub use preparing::Awaits;
 pub use state::State;
 pub use table::MAX_RUNS;
 pub use views::{AgentView, QueueView, RunView};

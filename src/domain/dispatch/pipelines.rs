@@ -4,6 +4,7 @@ use super::command::{Advance, Rejection};
 use super::decide::{Decided, Draft, create, finished};
 use super::event::Event;
 use super::observation::Cause;
+use super::preparing::stop_build;
 use super::state::State;
 use super::status::Status;
 use super::table::RunIx;
@@ -79,6 +80,7 @@ fn stop_pipeline(
             None => stop_leaf(state, now, child, cause, events),
         };
     }
+    stop_build(state, now, ix, cause, events);
     events.push(match left {
         true => Event::PipelineStopping { run: run.id, end, cause: cause.clone() },
         false => finished(run.id, end, cause.clone(), now),
@@ -87,12 +89,15 @@ fn stop_pipeline(
 }
 
 /// Whether the operation is still unfinished after these events.
-fn stop_leaf(state: &State, now: Timestamp, ix: RunIx, cause: &Cause, events: &mut Vec<Event>) -> bool {
+pub(super) fn stop_leaf(state: &State, now: Timestamp, ix: RunIx, cause: &Cause, events: &mut Vec<Event>) -> bool {
     let run = &state.runs[ix];
     match run.status {
         Status::Stopping => {}
         status if status.holds_slot() => events.push(Event::RunStopping { run: run.id, cause: cause.clone() }),
-        _ => events.push(finished(run.id, Status::Stopped, cause.clone(), now)),
+        _ => {
+            stop_build(state, now, ix, cause, events);
+            events.push(finished(run.id, Status::Stopped, cause.clone(), now));
+        }
     }
     run.status.holds_slot()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::cached::{Cached, Kept};
+use super::cached::{CacheAsk, Cached, Kept};
 use super::deadlines::Deadlines;
 use super::event::{Armed, Cursor, OrganizationLimits};
 use super::gates::GateOwner;
@@ -24,7 +24,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::windows::Opening;
 
 /// The version of the form below.
-pub const SNAPSHOT_VERSION: u32 = 5;
+pub const SNAPSHOT_VERSION: u32 = 6;
 
 /// The stored form.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ pub struct Snapshot {
     cached: Vec<(Digest, Kept)>,
     /// The unfinished runs whose outcome will be one.
     #[serde(default)]
-    caching: Vec<(RunId, Digest)>,
+    caching: Vec<(RunId, CacheAsk)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

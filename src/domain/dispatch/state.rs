@@ -9,7 +9,7 @@ use super::gates::Gates;
 use super::hooks::Hooks;
 use super::observation::Cause;
 use super::policy::{Applied, Draining};
-use super::preparing::{Approval, Preparing};
+use super::preparing::Preparing;
 use super::queues::Queues;
 use super::recent::Recent;
 use super::status::Status;
@@ -81,14 +81,18 @@ impl State {
             Event::QueueGone { queue } => self.forget_queue(queue),
             Event::AgentGone { agent } => self.forget_agent(agent),
             Event::RunCreated(run) => self.create(run),
-            Event::RunApproved { run, .. } => self.with(known, *run, |state, ix| match state.preparing.get_mut(run) {
-                Some(approval) => *approval = Approval::Given,
-                None => state.wait_at_gate(ix),
+            Event::RunApproved { run, .. } => self.with(known, *run, |state, ix| {
+                if !state.approve_preparing(*run) {
+                    state.wait_at_gate(ix);
+                }
             }),
-            Event::RunPrepared { run, .. } => self.with(known, *run, |state, ix| {
+            Event::RunPrepared { run, needs_approval, .. } => self.with(known, *run, |state, ix| {
                 state.preparing.remove(run);
-                state.wait_at_gate(ix);
+                if !needs_approval {
+                    state.wait_at_gate(ix);
+                }
             }),
+            Event::RunBuilding { run, build, .. } => self.with(known, *run, |state, _| state.begin_build(*run, *build)),
             Event::RunQueued { run } => self.with(known, *run, Self::pass_gates),
             Event::RunMoved { run, queue } => self.with(known, *run, |state, ix| state.move_to(ix, queue)),
             Event::RunScheduled { run, attempt } => self.with(known, *run, |state, ix| {

@@ -7,7 +7,7 @@ mod connections;
 mod distributed;
 mod template;
 
-pub use connections::{UNKNOWN_CONNECTION, variables};
+pub use connections::UNKNOWN_CONNECTION;
 pub use template::CONTEXT_PATH;
 
 use serde_json::{Map, Value, json};

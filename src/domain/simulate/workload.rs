@@ -244,6 +244,7 @@ fn new_run(number: usize, source: &Source, class: &WorkloadClass) -> NewRun {
         timeout: None,
         resumes: None,
         unprepared: false,
+        builds: false,
         followed: false,
     }
 }

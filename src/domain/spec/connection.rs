@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::EnvVar;
 use crate::domain::ids::Name;
@@ -31,6 +32,13 @@ pub struct Connection {
     /// Environment variables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
+}
+
+impl Connection {
+    /// What templates see as `connections.NAME`.
+    pub fn variable(&self) -> (String, Value) {
+        (self.name.to_string(), serde_json::to_value(&self.schema).unwrap_or_default())
+    }
 }
 
 /// What a connection is made of; its kind says which fields matter.

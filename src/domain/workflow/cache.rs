@@ -33,7 +33,7 @@ pub fn ask(operation: &CompiledOperation, project: &ProjectName) -> Option<Cache
         Some(sections) => parts(&operation.run, &sections),
     };
     let key = digest_of(&json!({ "project": project, "inputs": inputs, "env": operation.to_env, "run": run }));
-    Some(CacheAsk { key, ttl: cache.get("ttl").and_then(Value::as_u64).map(Span::seconds) })
+    Some(CacheAsk { key, ttl: cache.get("ttl").and_then(Value::as_u64).map(Span::seconds), outputs: Map::new() })
 }
 
 /// The sections of every pod of a run that count.

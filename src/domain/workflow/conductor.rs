@@ -11,13 +11,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::led::{Led, Made, child_id};
+use super::render::Globals;
 use crate::domain::catalog::{CompiledOperation, Join};
 use crate::domain::dispatch::command::{Advance, PipelineEnd};
 use crate::domain::dispatch::event::Event;
 use crate::domain::dispatch::history::RunRow;
 use crate::domain::dispatch::observation::Cause;
 use crate::domain::dispatch::status::Status;
-use crate::domain::ids::{Attempt, Digest, ProjectName, RunId};
+use crate::domain::ids::{AgentName, Attempt, Digest, ProjectName, RunId};
 
 /// Children of one step at most, so that a step does not hold up the others.
 const STEP: usize = 256;
@@ -31,6 +32,8 @@ pub trait Records {
     fn statuses(&self, id: RunId) -> Result<Vec<Status>, Unreadable>;
     /// The runs of a project that a join finds, without the run that asks; the inner error says why it finds none.
     fn joined(&self, project: &ProjectName, own: RunId, join: &Join) -> Result<Result<Vec<RunRow>, Cause>, Unreadable>;
+    /// What the templates of runs on an agent know of where they run.
+    fn surroundings(&self, agent: &AgentName) -> Globals;
     /// All direct children of a pipeline, in the order in which they were made.
     fn children(&self, pipeline: RunId, each: &mut dyn FnMut(RunRow)) -> Result<(), Unreadable>;
 }

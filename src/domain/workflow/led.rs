@@ -400,6 +400,7 @@ impl Led {
         }
         start.run.needs_approval &= ended.is_none();
         start.run.unprepared &= ended.is_none();
+        start.run.builds &= ended.is_none();
         start.run.cache = start.run.cache.filter(|_| ended.is_none());
         made.children.push(NewChild { run: start.run, ended });
         made.bodies.push(start.body);

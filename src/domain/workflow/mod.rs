@@ -1,6 +1,7 @@
 //! From workflows to runs: what a start asks for, and what a launch is made of.
 
 mod bind;
+mod build;
 pub mod cache;
 pub mod conductor;
 mod curves;

@@ -1,19 +1,21 @@
 //! What a run comes to that hangs on other runs: it waits for them, takes their values, and asks its condition, once,
-//! at the moment at which it may start. What it took is pinned with it.
+//! at the moment at which it may start; then its image is built. What it took is pinned with it.
 
 use super::bind::{Facts, with_refs};
+use super::build;
 use super::conductor::{Records, Unreadable};
 use super::joins::with_joins;
 use super::render::{Globals, condition};
 use crate::domain::catalog::{CompiledOperation, RefFrom};
-use crate::domain::dispatch::command::Prepare;
+use crate::domain::dispatch::Awaits;
+use crate::domain::dispatch::command::{ComesTo, Prepare};
 use crate::domain::dispatch::history::RunRow;
 use crate::domain::dispatch::observation::Cause;
 use crate::domain::dispatch::status::Status;
 use crate::domain::ids::{Digest, ProjectName, RunId};
 
-/// What a run comes to, with the body that it is pinned to from then on.
-pub type Prepared = (Prepare, (Digest, Vec<u8>));
+/// What a run comes to, with the body that it is pinned to from then on, and that of the run that builds its image.
+pub type Prepared = (Prepare, Vec<(Digest, Vec<u8>)>);
 
 /// The runs that an operation hangs on.
 pub fn hangs_on(operation: &CompiledOperation) -> Vec<RunId> {
@@ -28,23 +30,31 @@ pub fn hangs_on(operation: &CompiledOperation) -> Vec<RunId> {
 pub fn prepared(
     row: &RunRow,
     operation: &CompiledOperation,
+    awaits: Awaits,
     records: &dyn Records,
 ) -> Result<Option<Prepared>, Unreadable> {
-    let settled = match awaited(operation, records)? {
+    if let Awaits::Build(by) = awaits {
+        return build::ended(row, operation, by, records);
+    }
+    let bound = match awaited(operation, records)? {
         Awaited::NotYet => return Ok(None),
         Awaited::Never(status, cause) => Err((status, cause)),
-        Awaited::Now => match bound(row, operation, records)? {
-            Ok(bound) => Ok(bound),
-            Err(ended) => Err(ended),
+        Awaited::Now => bound(row, operation, records)?,
+    };
+    Ok(Some(match bound {
+        Err((status, cause)) => settled(row.id, operation, ComesTo::Ended(status, cause)),
+        Ok(bound) => match &bound.build {
+            Some(build) => build::begun(row, &bound, build, records)?,
+            None => settled(row.id, &bound, ComesTo::Ready),
         },
-    };
-    let (operation, ended) = match settled {
-        Ok(bound) => (bound, None),
-        Err(ended) => (operation.clone(), Some(ended)),
-    };
-    let body = serde_json::to_vec(&operation).expect("a compiled operation is plain data with text keys");
+    }))
+}
+
+/// What a run comes to, pinned to an operation.
+pub(super) fn settled(run: RunId, operation: &CompiledOperation, comes_to: ComesTo) -> Prepared {
+    let body = serde_json::to_vec(operation).expect("a compiled operation is plain data with text keys");
     let spec = Digest::of(&body);
-    Ok(Some((Prepare { run: row.id, spec, ended }, (spec, body))))
+    (Prepare { run, spec, comes_to }, vec![(spec, body)])
 }
 
 enum Awaited {

@@ -3,7 +3,8 @@
 //! A text with `{{` or `{%` is a template (Jinja2); the inputs, `params`, `globals` are its variables. A name that is
 //! not known is an error, not an empty text. A command element that is only one `{{ x }}` keeps the form of its value.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, context};
@@ -13,7 +14,7 @@ use crate::domain::catalog::{CompiledOperation, InputForm};
 use crate::domain::dispatch::observation::Cause;
 use crate::domain::honour::each_pod;
 use crate::domain::prepare::entry;
-use crate::domain::spec::Run;
+use crate::domain::spec::{Connection, Run, TargetSpec};
 
 /// Instructions of one template at most: far beyond any honest command line, and a loop over a million things ends.
 const FUEL: u64 = 100_000;
@@ -41,6 +42,21 @@ pub struct Globals {
     pub connections: Map<String, Value>,
 }
 
+impl Globals {
+    /// What templates know of a target, whatever runs there.
+    pub fn of_target(target: Option<&TargetSpec>, owner_name: String) -> Self {
+        match target {
+            Some(TargetSpec::Kubernetes(cluster)) => Self {
+                owner_name,
+                namespace: cluster.namespace.clone().unwrap_or_default(),
+                connections: cluster.connections.iter().map(Connection::variable).collect(),
+                ..Self::default()
+            },
+            _ => Self { owner_name, ..Self::default() },
+        }
+    }
+}
+
 /// A rendered operation.
 #[derive(Debug, Clone)]
 pub struct Rendered {
@@ -54,6 +70,7 @@ pub struct Rendered {
 
 /// Renders an operation; the cause says which template is wrong and why.
 pub fn render(operation: &CompiledOperation, globals: &Globals) -> Result<Rendered, Cause> {
+    let operation = &with_templates_filled(operation, globals)?;
     let mut renderer = Renderer::new(operation, globals);
     let mut run = renderer.value(&operation.run, "run")?;
     prepared(&mut run, operation, &mut renderer)?;
@@ -73,6 +90,24 @@ pub fn render(operation: &CompiledOperation, globals: &Globals) -> Result<Render
         env.push((LOG_LEVEL.to_owned(), text_of(level)));
     }
     Ok(Rendered { run, env, sections })
+}
+
+/// The operation with the values of those inputs that are templates; each of them knows the others as they are written.
+fn with_templates_filled<'o>(
+    operation: &'o CompiledOperation,
+    globals: &Globals,
+) -> Result<Cow<'o, CompiledOperation>, Cause> {
+    if operation.templated.is_empty() {
+        return Ok(Cow::Borrowed(operation));
+    }
+    let mut renderer = Renderer::new(operation, globals);
+    let mut filled = operation.clone();
+    for name in std::mem::take(&mut filled.templated) {
+        if let Some(value) = filled.inputs.get_mut(&name) {
+            *value = renderer.value(value, &name)?;
+        }
+    }
+    Ok(Cow::Owned(filled))
 }
 
 /// Puts what inputs have prepared (`toInit`) before the entries of `init`, in every pod of the run.
@@ -136,6 +171,25 @@ pub fn text_of(value: &Value) -> String {
         Value::Null => String::new(),
         other => other.to_string(),
     }
+}
+
+/// The variables that templates speak of. A template that cannot be read speaks of none: it is told when it is filled in.
+pub fn mentioned<'v>(values: impl IntoIterator<Item = &'v Value>) -> BTreeSet<String> {
+    let environment = Environment::new();
+    let mut names = BTreeSet::new();
+    let mut left: Vec<&Value> = values.into_iter().collect();
+    while let Some(value) = left.pop() {
+        match value {
+            Value::String(text) if text.contains("{{") || text.contains("{%") => {
+                let template = environment.template_from_str(text);
+                names.extend(template.map(|template| template.undeclared_variables(false)).unwrap_or_default());
+            }
+            Value::Array(items) => left.extend(items),
+            Value::Object(map) => left.extend(map.values()),
+            _ => {}
+        }
+    }
+    names
 }
 
 struct Renderer {

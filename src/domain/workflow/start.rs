@@ -86,6 +86,7 @@ pub fn of_operation(operation: &CompiledOperation, circumstances: Circumstances)
         timeout: operation.timeout.filter(|_| pipeline.is_some()),
         resumes: None,
         unprepared: operation.is_open(),
+        builds: operation.build.is_some(),
         followed: !operation.hooks.is_empty(),
     };
     Start { run, body: (digest, body) }

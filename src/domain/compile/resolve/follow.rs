@@ -40,7 +40,17 @@ impl<'d> Resolving<'_, 'd> {
 
     /// An operation with what it refers to. That of a workflow may be in another file; a bare one names a component.
     pub(super) fn operation(&mut self, at: Source<'d>, path: &str, of_workflow: bool) -> Option<Merged<'d>> {
-        let mut operation = Cow::Borrowed(at.map()?);
+        self.referring(Cow::Borrowed(at.map()?), at, path, of_workflow)
+    }
+
+    /// As [`Resolving::operation`], of what stands at a place with something worked into it.
+    pub(super) fn referring(
+        &mut self,
+        mut operation: Cow<'d, Map<String, Value>>,
+        at: Source<'d>,
+        path: &str,
+        of_workflow: bool,
+    ) -> Option<Merged<'d>> {
         let mut from = (path.to_owned(), at.clone());
         let mut chain = vec![path.to_owned()];
         loop {

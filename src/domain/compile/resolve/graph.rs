@@ -5,24 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::Resolving;
+use super::build::with_build;
 use super::follow::{kind_of, reference_problems};
 use super::merged::Merged;
 use super::open::statuses;
 use crate::domain::catalog::{CompiledOperation, Dag, Node, NodeEvent, ParamRef, RefFrom};
 use crate::domain::compile::checks::near;
 use crate::domain::compile::codes;
-use crate::domain::compile::inputs::{Scope, Siblings, bind, check_declarations, declared, template_ref, text_of};
+use crate::domain::compile::graph::rules;
+use crate::domain::compile::inputs::{Scope, Siblings, bind, declared, template_ref, text_of};
 use crate::domain::compile::load::Source;
 use crate::domain::compile::merge::merge;
 use crate::domain::compile::sections;
 use crate::domain::compile::text::shown;
 use crate::domain::compile::value::flag;
-use crate::domain::diagnostic::{Diagnostic, Place};
+use crate::domain::diagnostic::Place;
 use crate::domain::ids::QueueName;
 use crate::domain::spec::{EarlyStopping, Limit, PatchStrategy, Trigger};
 
-/// Graphs inside graphs at most.
-const MAX_NESTED: usize = 16;
 /// Operations of one workflow at most, counted through all graphs: components that name one another multiply.
 const MAX_OPERATIONS: usize = 20_000;
 
@@ -34,7 +34,7 @@ const HANDED_DOWN_RUN: [&str; 3] = ["environment", "connections", "volumes"];
 #[derive(Default)]
 pub(super) struct Around {
     /// File and place of the component of each graph, outermost first.
-    chain: Vec<(String, String)>,
+    chain: Vec<rules::Standing>,
     operations: usize,
 }
 
@@ -50,9 +50,8 @@ impl<'d> Resolving<'_, 'd> {
     pub(super) fn graph(&mut self, merged: &Merged<'d>, run: &Value, queue: &QueueName) -> Option<Dag> {
         let here = merged.component_at.clone();
         let key = (here.place("").file.to_string(), here.base.clone());
-        if self.around.chain.contains(&key) || self.around.chain.len() >= MAX_NESTED {
-            let message = "this graph stands in itself";
-            self.error(codes::CYCLE, here.key_place("/run/operations"), message, "let one of them hold something else");
+        if let Some(problem) = rules::within(&self.around.chain, &key, here.key_place("/run/operations")) {
+            self.problems.push(problem);
             return None;
         }
         self.around.chain.push(key);
@@ -66,8 +65,7 @@ impl<'d> Resolving<'_, 'd> {
         let operations = here.at("/run/operations");
         let count = here.map()?.get("run")?.get("operations").and_then(Value::as_array).map_or(0, Vec::len);
         if count == 0 {
-            let place = here.key_place("/run");
-            self.error(codes::EMPTY_GRAPH, place, "the graph has no operations", "write them in `operations`");
+            self.problems.push(rules::empty(here.key_place("/run")));
             return None;
         }
         self.around.operations += count;
@@ -76,29 +74,14 @@ impl<'d> Resolving<'_, 'd> {
             self.error(codes::LARGE_GRAPH, operations.place(""), message, "use a matrix for many alike");
             return None;
         }
-        let components = self.components_of(here);
-        let mut siblings = Siblings::new();
-        for i in 0..count {
-            let at = operations.at(&format!("/{i}"));
-            match at.map().and_then(|map| map.get("name")).and_then(Value::as_str) {
-                Some(name) => {
-                    if siblings.insert(name, i as u32).is_some() {
-                        let message = format!("two operations of the graph are called `{}`", shown(name));
-                        self.error(codes::SAME_OPERATION, at.place("/name"), message, "give each a name of its own");
-                    }
-                }
-                None => {
-                    let help = "write `name: …`";
-                    self.error(codes::NAMELESS_OPERATION, at.place(""), "an operation of a graph needs a name", help);
-                }
-            }
-        }
+        let components = rules::components(&here.at("/run"), &mut self.problems);
+        let places: Vec<Source<'d>> = (0..count).map(|i| operations.at(&format!("/{i}"))).collect();
+        let siblings = rules::siblings(&places, &mut self.problems);
         if self.problems.errors() > before {
             return None;
         }
         let mut nodes = Vec::new();
-        for i in 0..count {
-            let at = operations.at(&format!("/{i}"));
+        for at in places {
             if self.around.operations > MAX_OPERATIONS {
                 return None;
             }
@@ -108,7 +91,9 @@ impl<'d> Resolving<'_, 'd> {
             return None;
         }
         self.check_refs(&nodes, merged);
-        self.check_circles(&nodes);
+        let after: Vec<Vec<u32>> = nodes.iter().map(|found| found.node.after.clone()).collect();
+        let of = |i: usize| (nodes[i].node.name.as_str(), nodes[i].at.place("/name"));
+        rules::circles(&after, of, &mut self.problems);
         let outputs = self.outputs(merged, &siblings);
         let concurrency = run.get("concurrency").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
         (self.problems.errors() == before).then(|| Dag {
@@ -117,24 +102,6 @@ impl<'d> Resolving<'_, 'd> {
             early_stopping: early_stopping(run),
             outputs,
         })
-    }
-
-    /// `run.components` by name.
-    fn components_of(&mut self, here: &Source<'d>) -> BTreeMap<&'d str, Source<'d>> {
-        let mut components = BTreeMap::new();
-        let list = here.map().and_then(|map| map.get("run")?.get("components")?.as_array());
-        for (i, component) in list.into_iter().flatten().enumerate() {
-            let at = here.at(&format!("/run/components/{i}"));
-            let Some(map) = component.as_object() else { continue };
-            check_declarations(map, &at, &mut self.problems);
-            if let Some(name) = text_of(component, "name")
-                && components.insert(name, at.clone()).is_some()
-            {
-                let message = format!("two components of the graph are called `{}`", shown(name));
-                self.error(codes::SAME_OPERATION, at.place("/name"), message, "give each a name of its own");
-            }
-        }
-        components
     }
 
     fn node(
@@ -152,11 +119,12 @@ impl<'d> Resolving<'_, 'd> {
         self.problems.extend(reference_problems(map, &at));
         let mut merged = match map.get("dagRef").and_then(Value::as_str) {
             Some(reference) => {
-                let Some(component) = components.get(reference).cloned() else {
-                    let message = format!("the graph has no component `{}`", shown(reference));
-                    let help = near(reference, components.keys().copied(), "components of the graph");
-                    self.error(codes::NOT_IN_GRAPH, at.place("/dagRef"), message, help);
-                    return None;
+                let component = match rules::component(reference, components, &at) {
+                    Ok(component) => component,
+                    Err(problem) => {
+                        self.problems.push(*problem);
+                        return None;
+                    }
                 };
                 self.merged(std::borrow::Cow::Borrowed(map), at.clone(), component.map()?, component)?
             }
@@ -192,9 +160,9 @@ impl<'d> Resolving<'_, 'd> {
         let conditions = whole.get("conditions").and_then(Value::as_str).map(str::to_owned);
         let component = merged.component;
         let (hooks, joins) = (self.hooks(&merged, &queue), self.joins(&merged, &mut bound));
-        let tuner = self.tuner(&merged, &queue).map(Box::new);
-        let operation =
-            CompiledOperation { hooks, joins, tuner, ..super::compiled(&merged.whole, bound, run, request, dag) };
+        let (tuner, build) = (self.tuner(&merged, &queue).map(Box::new), self.build(&merged, &run, &queue));
+        let compiled = with_build(super::compiled(&merged.whole, bound, run, request, dag), build);
+        let operation = CompiledOperation { hooks, joins, tuner, ..compiled };
         (self.problems.errors() == before).then_some(Found {
             node: Node { name, after, trigger, skip_on_upstream_skip: skip, conditions, events, queue, operation },
             at,
@@ -243,9 +211,7 @@ impl<'d> Resolving<'_, 'd> {
     fn sibling(&mut self, name: &str, siblings: &Siblings<'_>, place: Place) -> Option<u32> {
         let found = siblings.get(name).copied();
         if found.is_none() {
-            let message = format!("the graph has no operation `{}`", shown(name));
-            let help = near(name, siblings.keys().copied(), "operations of the graph");
-            self.error(codes::UNKNOWN_OPERATION, place, message, help);
+            self.problems.push(rules::unknown(name, siblings, place));
         }
         found
     }
@@ -293,44 +259,6 @@ impl<'d> Resolving<'_, 'd> {
                 }
             }
         }
-    }
-
-    /// Operations that wait for one another; each circle is shown once.
-    fn check_circles(&mut self, nodes: &[Found<'d>]) {
-        let mut before: Vec<usize> = nodes.iter().map(|found| found.node.after.len()).collect();
-        let mut behind = vec![Vec::new(); nodes.len()];
-        for (i, found) in nodes.iter().enumerate() {
-            found.node.after.iter().for_each(|of| behind[*of as usize].push(i));
-        }
-        let mut free: Vec<usize> = (0..nodes.len()).filter(|i| before[*i] == 0).collect();
-        while let Some(i) = free.pop() {
-            for next in &behind[i] {
-                before[*next] -= 1;
-                if before[*next] == 0 {
-                    free.push(*next);
-                }
-            }
-        }
-        // Who is left waits for somebody who is left: following one of those comes round.
-        let Some(mut at) = (0..nodes.len()).find(|i| before[*i] > 0) else { return };
-        let mut way = Vec::new();
-        while !way.contains(&at) {
-            way.push(at);
-            let waits = nodes[at].node.after.iter().map(|of| *of as usize).find(|of| before[*of] > 0);
-            match waits {
-                Some(next) => at = next,
-                None => return,
-            }
-        }
-        let start = way.iter().position(|i| *i == at).unwrap_or_default();
-        let mut circle: Vec<&str> = way[start..].iter().map(|i| nodes[*i].node.name.as_str()).collect();
-        circle.push(&nodes[at].node.name);
-        let shown: Vec<String> = circle.iter().map(|name| format!("`{}`", shown(name))).collect();
-        let message = format!("operations wait for one another: {}", shown.join(" → "));
-        let place = nodes[at].at.place("/name");
-        self.problems.push(
-            Diagnostic::error(codes::GRAPH_CIRCLE, place, message).help("let one of them not depend on the next"),
-        );
     }
 
     /// The outputs of the graph that are those of its operations: `value: "{{ ops.NAME.outputs.X }}"`.

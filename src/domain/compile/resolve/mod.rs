@@ -1,5 +1,6 @@
 //! Workflows: references followed, presets and patches merged, params bound, a queue chosen, digests taken.
 
+mod build;
 mod demand;
 mod follow;
 mod graph;
@@ -17,6 +18,7 @@ use crate::domain::catalog::{CompiledOperation, Dag, PushTrigger, ResolvedWorkfl
 use crate::domain::compile::checks::{self, glob};
 use crate::domain::compile::codes;
 use crate::domain::compile::digest::Canonical;
+use crate::domain::compile::graph::Graph;
 use crate::domain::compile::inputs::{Bound, Scope, bind, check_declarations};
 use crate::domain::compile::library::{ComponentName, Components, Library, component_name};
 use crate::domain::compile::load::{Loaded, Room, Source};
@@ -31,8 +33,9 @@ use crate::domain::honour::{SECTIONS, refusal};
 use crate::domain::ids::{Digest, Name, ProjectName, QueueName, WorkflowName};
 use crate::domain::quantity::Resources;
 use crate::domain::spec::matrix::{Matrix, Search};
-use crate::domain::spec::{Fires, Kind, Schedule, TargetKind, TriggerSpec, Workflow};
+use crate::domain::spec::{Fires, Kind, Schedule, TriggerSpec, Workflow};
 use crate::domain::time::Span;
+use build::with_build;
 pub(in crate::domain::compile) use demand::allowed_queues;
 pub(in crate::domain::compile) use follow::reference_problems;
 use merged::Merged;
@@ -41,8 +44,6 @@ pub(in crate::domain::compile) use merged::{merged_over, patch_with};
 /// Fields that only people read, that say when to start, or that have been worked in already: no part of the meaning.
 const MEANINGLESS: [&str; 10] =
     ["name", "description", "tags", "schedule", "inputs", "outputs", "run", "queue", "version", "kind"];
-/// Sections that are understood but cannot be run by this version.
-const LATER: [&str; 1] = ["build"];
 
 /// What workflows are resolved against.
 pub(in crate::domain::compile) struct Context<'d> {
@@ -53,6 +54,15 @@ pub(in crate::domain::compile) struct Context<'d> {
     pub queues: BTreeMap<&'d ProjectName, GlobSet>,
     /// What references mean.
     pub library: Library<'d>,
+    /// The file whose workflow is wanted in the form of the original too.
+    pub shown: Option<&'d str>,
+}
+
+/// A workflow that has been resolved.
+pub(in crate::domain::compile) struct Resolved {
+    pub workflow: ResolvedWorkflow,
+    /// Its compiled operation in the form of the original, when that is wanted.
+    pub operation: Option<Value>,
 }
 
 /// Finds the components that can be named, and checks each once.
@@ -104,6 +114,8 @@ struct Resolving<'c, 'd> {
     around: graph::Around,
     /// Why what stands inside its graphs cannot run here, if so.
     later: Option<String>,
+    /// The compiled operation in the form of the original, when that is wanted.
+    shown: Option<Value>,
 }
 
 /// Resolves a workflow; `None` when it has errors.
@@ -111,21 +123,23 @@ pub(in crate::domain::compile) fn resolve(
     context: &Context<'_>,
     draft: &Draft<'_>,
     problems: &mut Diagnostics,
-) -> Option<ResolvedWorkflow> {
+) -> Option<Resolved> {
     let mut resolving = Resolving {
         context,
         name: &draft.name,
         problems: Diagnostics::default(),
         around: graph::Around::default(),
         later: None,
+        shown: None,
     };
     let resolved = resolving.workflow(draft);
+    let operation = resolving.shown;
     let found = resolving.problems;
     let sound = found.errors() == 0;
     for problem in found.iter() {
         problems.push(checks::about(problem.clone(), format!("workflow {}", draft.name)));
     }
-    resolved.filter(|_| sound)
+    resolved.filter(|_| sound).map(|workflow| Resolved { workflow, operation })
 }
 
 impl<'d> Resolving<'_, 'd> {
@@ -156,10 +170,12 @@ impl<'d> Resolving<'_, 'd> {
         self.fits(&queue, &request, &merged);
         self.honours(&queue, &merged, &run);
         self.stands_alone(&merged);
+        self.shown = (self.context.shown == Some(draft.path)).then(|| self.shown(&merged, &bound, &run, &queue));
         let is_graph = graph::kind_of_run(&run) == "dag";
         let dag = if is_graph { Some(self.graph(&merged, &run, &queue)?) } else { None };
         let (hooks, events) = (self.hooks(&merged, &queue), self.run_events(&merged));
         let (joins, tuner) = (self.joins(&merged, &mut bound), self.tuner(&merged, &queue).map(Box::new));
+        let build = self.build(&merged, &run, &queue);
         let unrunnable = unrunnable.or(self.later.take());
         let whole = &merged.whole;
         let meaning = whole.iter().filter(|(key, value)| !MEANINGLESS.contains(&key.as_str()) && !value.is_null());
@@ -172,13 +188,16 @@ impl<'d> Resolving<'_, 'd> {
             .value(&run)
             .mapping(meaning);
         let conditions = whole.get("conditions").and_then(Value::as_str).map(str::to_owned);
-        let compiled = compiled(whole, bound, run, request, dag);
+        let compiled = with_build(compiled(whole, bound, run, request, dag), build);
         let operation = CompiledOperation { hooks, events, joins, tuner, conditions, ..compiled };
         if is_graph {
             spec_digest = spec_digest.value(&graph::meaning(&operation));
         }
         if !operation.hooks.is_empty() {
             spec_digest = spec_digest.value(&json!(operation.hooks));
+        }
+        if let Some(build) = &operation.build {
+            spec_digest = spec_digest.value(&json!(build));
         }
         if let Some(tuner) = &operation.tuner {
             spec_digest = spec_digest.value(&json!(tuner));
@@ -205,6 +224,31 @@ impl<'d> Resolving<'_, 'd> {
             trigger_digest,
             inputs_digest,
         })
+    }
+
+    /// The compiled operation in the form of the original.
+    fn shown(&self, merged: &Merged<'d>, bound: &Bound, run: &Value, queue: &QueueName) -> Value {
+        let mut whole = merged.whole.clone();
+        whole.shift_remove("template");
+        for section in ["inputs", "outputs"] {
+            whole.extend(merged.component.get(section).map(|list| (section.to_owned(), list.clone())));
+        }
+        whole.insert("queue".to_owned(), json!(queue.to_string()));
+        let mut run = run.clone();
+        let project = self.name.project.to_string();
+        let graph = Graph {
+            library: &self.context.library,
+            project: Some(&project),
+            path: merged.component_at.place("").file.to_string(),
+            run: merged.component_at.at("/run"),
+            component: merged.component,
+            around: Vec::new(),
+        };
+        if let Some(operations) = graph.embedded().filter(|_| graph::kind_of_run(&run) == "dag") {
+            run["operations"] = operations;
+        }
+        whole.insert("run".to_owned(), run);
+        crate::domain::compile::compiled::document(whole, &merged.operation, bound)
     }
 
     fn error(
@@ -234,23 +278,11 @@ impl<'d> Resolving<'_, 'd> {
     }
 
     fn unrunnable(&mut self, merged: &Merged<'d>, run: &Value, queue: Option<&QueueName>) -> Option<String> {
-        let set =
-            |key: &&&str| merged.whole.get(**key).is_some_and(|section| !section.is_null() && *section != json!([]));
         let mut reason = None;
         let kind = run.get("kind").and_then(Value::as_str).unwrap_or_default();
         let target = queue.and_then(|queue| self.target(queue));
         if let Some(why) = target.and_then(|target| refusal(kind, target)) {
             reason = Some((why, merged.component_at.place("/run/kind")));
-        } else if let Some(section) = LATER.iter().filter(|section| matters(section, target)).find(set) {
-            let source = if merged.at.map().is_some_and(|map| map.contains_key(*section)) {
-                &merged.at
-            } else {
-                &merged.component_at
-            };
-            reason = Some((
-                format!("`{section}` is recognised but cannot run yet"),
-                source.key_place(&checks::field(section)),
-            ));
         } else if let Some(why) = merged.whole.get("matrix").filter(|matrix| !matrix.is_null()).and_then(search_later) {
             reason = Some((why, merged.at.key_place("/matrix")));
         }
@@ -345,6 +377,7 @@ fn compiled(
         tags: whole.get("tags").map(words).unwrap_or_default(),
         inputs: bound.inputs,
         to_env: bound.to_env,
+        templated: BTreeSet::new(),
         as_arg: bound.as_arg,
         forms: bound.forms,
         run: if dag.is_some() { graph::without_operations(run) } else { run },
@@ -363,13 +396,9 @@ fn compiled(
         joins: Vec::new(),
         tuner: None,
         hooks: Vec::new(),
+        build: None,
         point: None,
     }
-}
-
-/// Whether a section means something on a target: an image is built for containers only.
-fn matters(section: &str, target: Option<TargetKind>) -> bool {
-    section != "build" || target != Some(TargetKind::Local)
 }
 
 /// What a target looks at beside `run`.

@@ -1,29 +1,40 @@
 //! How an operation hangs on runs beyond its graph: events of others that it waits for, joins over their results, hooks
 //! that follow it, and the tuner of its matrix.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use super::Resolving;
+use super::build::with_build;
 use super::merged::Merged;
 use crate::domain::catalog::{CompiledOperation, Hook, Join, RunEvent, TunerRun};
 use crate::domain::compile::codes;
 use crate::domain::compile::inputs::{Bound, Scope, bind, declared, text_of};
 use crate::domain::compile::load::Source;
+use crate::domain::compile::merge::merge;
 use crate::domain::compile::sections;
 use crate::domain::compile::text::shown;
 use crate::domain::compile::value::{flag, has_template};
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::ids::{QueueName, RunId};
 use crate::domain::query::{Query, parse_sort};
-use crate::domain::spec::JoinSpec;
+use crate::domain::spec::{JoinSpec, PatchStrategy};
 use crate::domain::time::Timestamp;
 
 /// Hooks of one operation at most: each is a run for every end.
 const MAX_HOOKS: usize = 32;
 /// What a tuner is told, when it declares inputs of these names.
-const TOLD: [&str; 6] = ["iteration", "matrix", "configs", "metrics", "outputs", "statuses"];
+const TOLD: &[&str] = &["iteration", "matrix", "configs", "metrics", "outputs", "statuses"];
+
+/// What an operation is started for on behalf of another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Helper {
+    Hook,
+    Tuner,
+    Build,
+}
 
 impl<'d> Resolving<'_, 'd> {
     /// The events that an operation outside of a graph waits for.
@@ -66,7 +77,7 @@ impl<'d> Resolving<'_, 'd> {
     }
 
     /// Says why what stands here cannot run, and that the workflow therefore does not.
-    fn not_yet(&mut self, at: &Source<'d>, why: String) {
+    pub(super) fn not_yet(&mut self, at: &Source<'d>, why: String) {
         let problem = Diagnostic::warning(codes::NOT_YET, at.place(""), why.clone());
         self.problems.push(problem.help("the workflow is declared and starts nothing"));
         self.later.get_or_insert(why);
@@ -74,10 +85,7 @@ impl<'d> Resolving<'_, 'd> {
 
     fn hook(&mut self, at: Source<'d>, above: &QueueName) -> Option<Hook> {
         let map = at.map()?;
-        if map.get("connection").is_some_and(|connection| !connection.is_null()) {
-            self.not_yet(&at, "`connection` of a hook is recognised but cannot run yet".to_owned());
-        }
-        let (name, queue, operation) = self.helper(&at, above, &[])?;
+        let (name, queue, operation) = self.helper(&at, Cow::Borrowed(map), above, Helper::Hook)?;
         Some(Hook {
             name,
             trigger: text_in(map, "trigger"),
@@ -96,30 +104,39 @@ impl<'d> Resolving<'_, 'd> {
             self.not_yet(&merged.at, "a `tuner` that a preset brings is recognised but cannot run yet".to_owned());
             return None;
         };
-        let (_, queue, operation) = self.helper(&from.at("/matrix/tuner"), above, &TOLD)?;
+        let at = from.at("/matrix/tuner");
+        let (_, queue, operation) = self.helper(&at, Cow::Borrowed(at.map()?), above, Helper::Tuner)?;
         Some(TunerRun { queue, operation })
     }
 
-    /// An operation that is started on behalf of another one: `hubRef` with params. Inputs that it declares by one of
-    /// these names are given to it unless a param is.
-    fn helper(
+    /// An operation that is started on behalf of another one: `hubRef` with params. What a tuner is told is given to the
+    /// inputs that it declares for it, unless a param is.
+    pub(super) fn helper(
         &mut self,
         at: &Source<'d>,
+        written: Cow<'d, Map<String, Value>>,
         above: &QueueName,
-        given: &[&str],
+        what: Helper,
     ) -> Option<(String, QueueName, CompiledOperation)> {
-        let map = at.map()?;
+        let name = written.get("hubRef").and_then(Value::as_str).unwrap_or("helper").replace([':', '/'], "-");
+        let connection = written.get("connection").and_then(Value::as_str).map(str::to_owned);
         let path = at.place("").file.to_string();
-        let mut merged = self.operation(at.clone(), &path, false)?;
-        let name = map.get("hubRef").and_then(Value::as_str).unwrap_or("helper").replace([':', '/'], "-");
-        if ["hooks", "matrix", "joins"].iter().any(|key| merged.component.get(*key).is_some_and(|v| !v.is_null())) {
+        let mut merged = self.referring(written, at.clone(), &path, false)?;
+        let says = |key: &&str| merged.component.get(*key).is_some_and(|value| !value.is_null());
+        if ["hooks", "matrix", "joins"].iter().any(|key| says(key)) {
             self.not_yet(at, format!("`{name}` is started for another run, and has no hooks or runs of its own"));
+        } else if what == Helper::Build && says(&"build") {
+            self.not_yet(at, format!("`{name}` builds an image, and cannot have one built for itself"));
         }
         // These say when it is started, and nothing about what it runs.
         ["trigger", "conditions", "disableDefaults", "hooks"]
             .iter()
             .for_each(|key| _ = merged.whole.shift_remove(*key));
-        for name in given {
+        if what == Helper::Build {
+            // A default preset may bring one, which is meant for others.
+            merged.whole.shift_remove("build");
+        }
+        for name in if what == Helper::Tuner { TOLD } else { &[] } {
             if declared(merged.component, "inputs").any(|io| text_of(io, "name") == Some(*name)) {
                 let params = merged.operation.to_mut().entry("params").or_insert_with(|| json!({}));
                 if let Some(params) = params.as_object_mut() {
@@ -130,8 +147,18 @@ impl<'d> Resolving<'_, 'd> {
         let before = self.problems.errors();
         let mut bound = bind(&merged.operation, &merged.at, merged.component, &Scope::Alone, &mut self.problems);
         sections::check_params(&merged.operation, merged.component, &merged.at, &mut self.problems);
-        keep_declarations(&mut bound, merged.component);
-        let run = self.patched_run(&mut merged);
+        let mut templated = BTreeSet::new();
+        if what == Helper::Build {
+            // A build is a run like any other: it fills its templates in itself.
+            let templates = bound.inputs.iter().filter(|(_, value)| has_template(value));
+            templated.extend(templates.map(|(name, _)| name.clone()));
+        } else {
+            keep_declarations(&mut bound, merged.component);
+        }
+        let mut run = self.patched_run(&mut merged);
+        if let (Some(connection), Some(run)) = (connection, run.as_object_mut()) {
+            merge(run, [(&"connections".to_owned(), &json!([connection]))], PatchStrategy::PostMerge);
+        }
         let queue = match merged.whole.get("queue").and_then(Value::as_str) {
             Some(_) => self.queue_of(None, &merged)?,
             None => above.clone(),
@@ -144,7 +171,9 @@ impl<'d> Resolving<'_, 'd> {
         let request = self.request(&merged, &run)?;
         self.fits(&queue, &request, &merged);
         self.honours(&queue, &merged, &run);
-        let operation = super::compiled(&merged.whole, bound, run, request, None);
+        let build = self.build(&merged, &run, &queue);
+        let operation = with_build(super::compiled(&merged.whole, bound, run, request, None), build);
+        let operation = CompiledOperation { templated, ..operation };
         (self.problems.errors() == before).then_some((name, queue, operation))
     }
 

@@ -10,9 +10,16 @@ use crate::domain::spec::{Connection, Lent};
 /// The reason of an attempt that names a connection which its agent does not declare, or not as it is used.
 pub const UNKNOWN_CONNECTION: &str = "UnknownConnection";
 
-/// The connections that a section names.
+/// The connections that a section names; one that is named twice is lent once.
 pub fn named<'a>(assignment: &Assignment<'a>, section: &Value) -> Result<Vec<&'a Connection>, Cause> {
-    list(section, "connections").iter().map(|name| find(assignment, &text(name))).collect()
+    let mut found: Vec<&Connection> = Vec::new();
+    for name in list(section, "connections") {
+        let connection = find(assignment, &text(&name))?;
+        if found.iter().all(|other| other.name != connection.name) {
+            found.push(connection);
+        }
+    }
+    Ok(found)
 }
 
 /// The connection of a name.
@@ -104,12 +111,6 @@ pub fn lend(container: &mut Fields, connection: &Connection) {
         }
         push(container, "env", fields.into());
     }
-}
-
-/// What a connection is made of, for templates.
-pub fn variables(connections: &[Connection]) -> Fields {
-    let schema = |connection: &Connection| serde_json::to_value(&connection.schema).unwrap_or_default();
-    connections.iter().map(|connection| (connection.name.to_string(), schema(connection))).collect()
 }
 
 /// An attempt that cannot be made as its connections are.
