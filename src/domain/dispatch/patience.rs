@@ -99,6 +99,8 @@ impl Queues {
 
     /// Notes whom an operation passes over that is about to get its slot.
     pub(super) fn note_skips(&mut self, runs: &Table, run: RunIx, at: Timestamp) {
+        // Before the queue's, which may keep something from now on: what counts is how things stood when it was chosen.
+        self.note_skips_of_levels(runs, run, at);
         let (ix, order) = (runs[run].queue, runs[run].order);
         let queue = &self.queues[ix];
         if queue.policy.order == Order::Backfill {
@@ -118,7 +120,6 @@ impl Queues {
                 self.queues[ix].patience = noted;
             }
         }
-        self.note_skips_of_levels(runs, run, at);
     }
 
     fn first_of(&self, queue: &Queue) -> Option<(Ix, RunIx)> {
