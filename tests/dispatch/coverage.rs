@@ -35,6 +35,7 @@ const FLOORS: &[(&str, u64)] = &[
     ("blocks: organization", 150),
     ("blocks: kept in queue", 100),
     ("blocks: kept on agent", 20),
+    ("advice: followed in several steps", 50),
     ("cache: taken over", 25),
     ("quota: kept after sixteen", 5),
     ("quota: kept after a minute", 20),

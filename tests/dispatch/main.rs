@@ -5,6 +5,7 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used)]
 
+mod advice;
 mod bugs;
 mod bugs_double;
 mod bugs_limits;

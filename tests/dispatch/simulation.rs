@@ -21,6 +21,7 @@ use tidegate::domain::ids::{Attempt, AttemptName, CommitId, Digest, QueueName, R
 use tidegate::domain::spec::{OnRemove, Order, Sharing, WhenBusy, Window};
 use tidegate::domain::time::{Duration, Span};
 
+use crate::advice::steps_to_start;
 use crate::coverage::Coverage;
 use crate::random::Random;
 use crate::world::{
@@ -33,6 +34,8 @@ const COUNT: u64 = 24;
 const CRASHING: u64 = 4;
 /// Of so many histories one is of wide and narrow operations.
 const WIDE: u64 = 3;
+/// Runs of each for which the advice of `explain` is followed at its end.
+const ADVISED: usize = 6;
 /// Commands in each of the others.
 const STEPS: usize = 220;
 
@@ -88,7 +91,20 @@ impl Simulation {
         } else {
             self.run_mixed();
         }
+        self.follow_advice();
         self.settle();
+    }
+
+    /// Some of those that stand in queues start when what `explain` names is taken away.
+    fn follow_advice(&mut self) {
+        let standing = self.world.oracle.runs.iter().filter(|run| run.status == Status::Queued);
+        let standing: Vec<RunId> = standing.map(|run| run.new.id).collect();
+        for _ in 0..ADVISED.min(standing.len()) {
+            let run = self.random.of(&standing);
+            if steps_to_start(&self.world, run) > 1 {
+                self.reach("advice: followed in several steps");
+            }
+        }
     }
 
     fn run_mixed(&mut self) {
