@@ -61,7 +61,7 @@ fn main() {
     let mut results = Vec::new();
     for (n, case) in cases.into_iter().enumerate() {
         if n == 0 {
-            println!("{HEAD}");
+            head();
         }
         results.extend(alone(&case).map(|measured| (case, measured)));
     }
@@ -83,9 +83,28 @@ fn grid() -> Vec<Case> {
     cases
 }
 
-const HEAD: &str = "\
-                                      |        in memory, finishes with what they start         |     durable, groups of events
-  queued queues dims shapes     binds |    /CPU s    floor  p50 us  p99 us p99.9 us  B/run      |        /s   /CPU s    bare/s  p50 ms  p99 ms";
+fn head() {
+    println!("{:>37} | {:<54} | durable, groups of events", "", "in memory, finishes with what they start");
+    println!(
+        "{:>8} {:>6} {:>4} {:>6} {:>9} | {:>9} {:>9} {:>8} {:>8} {:>8} {:>7} | {:>9} {:>9} {:>9} {:>8} {:>8}",
+        "queued",
+        "queues",
+        "dims",
+        "shapes",
+        "binds",
+        "/CPU s",
+        "floor",
+        "p50 us",
+        "p99 us",
+        "p99.9",
+        "B/run",
+        "/s",
+        "/CPU s",
+        "bare /s",
+        "p50 ms",
+        "p99 ms"
+    );
+}
 
 /// Measures a case in a process of its own and prints its line; nothing when the machine has too little memory left.
 fn alone(case: &Case) -> Option<Measured> {
@@ -102,7 +121,7 @@ fn alone(case: &Case) -> Option<Measured> {
     let measured: Measured = serde_json::from_slice(&child.stdout).expect("a case answers with JSON");
     let Measured { rate, floor, p50, p99, p999, bytes, durable, durable_cpu, group_p50, group_p99, bare } = measured;
     println!(
-        "{what} | {rate:>9.0} {floor:>8.0} {p50:>7.2} {p99:>7.2} {p999:>8.2} {bytes:>6}      | {durable:>9.0} {durable_cpu:>8.0} {bare:>9.0} {group_p50:>7.1} {group_p99:>7.1}"
+        "{what} | {rate:>9.0} {floor:>9.0} {p50:>8.2} {p99:>8.2} {p999:>8.2} {bytes:>7} | {durable:>9.0} {durable_cpu:>9.0} {bare:>9.0} {group_p50:>8.1} {group_p99:>8.1}"
     );
     Some(measured)
 }

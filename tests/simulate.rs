@@ -281,7 +281,7 @@ fn another_policy_is_tried_on_what_waits() {
     all += &site.said(&["simulate", "--head", "unsound"]);
     all += &site.said(&["simulate", "--head", "open", "--server", "http://127.0.0.1:9"]);
     let mut settings = insta::Settings::clone_current();
-    settings.add_filter(r"\b[0-9a-f]{7}([0-9a-f]{33})?\b", "COMMIT");
+    settings.add_filter(r"worktree-[0-9a-f]{12}", "worktree-DIGEST");
     settings.bind(|| insta::assert_snapshot!(all));
     let waiting: Value =
         serde_json::from_slice(&site.ask(&["queues", "get", "here/late", "-o", "json"]).stdout).unwrap();
