@@ -1,5 +1,9 @@
-//! Whole paths, measured from outside: `git push` → process started, and runs of `/bin/true` end to end beside bare
-//! fork-exec in the same run. `cargo bench --bench path`; `TIDEGATE_BENCH_RUNS` and `TIDEGATE_BENCH_PUSHES` set the size.
+//! Whole paths, measured from outside: `git push` → process started, and runs of `/bin/true` end to end, through one queue
+//! and through three of different priority, beside bare fork-exec and HyperQueue in the same run.
+//!
+//! `cargo bench --bench path`; `TIDEGATE_BENCH_RUNS` and `TIDEGATE_BENCH_PUSHES` set the size. HyperQueue is that of the
+//! Python that `TIDEGATE_BENCH_PYTHON` names (`python3`): `pip install hyperqueue` brings it. Where it is missing the
+//! bench says so.
 
 #![allow(clippy::unwrap_used)] // a benchmark that cannot go on ends
 
@@ -20,12 +24,15 @@ use tidegate::domain::ids::{ProjectName, QueueName};
 use tidegate::domain::workflow::start::{Circumstances, of_operation};
 use tidegate::reconciler::new_run_id;
 
-/// Limit of the queue: enough that a slot is filled again before the next one is free.
+/// Limit of the queues together: enough that a slot is filled again before the next one is free.
 const IN_FLIGHT: u32 = 64;
 
 fn main() {
     let number = |name: &str, default: usize| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    runs_per_second(number("TIDEGATE_BENCH_RUNS", 2000));
+    let runs = number("TIDEGATE_BENCH_RUNS", 10_000);
+    runs_per_second(runs, &["fast"]);
+    runs_per_second(runs, &["fast", "steady", "idle"]);
+    beside(runs);
     push_to_start(number("TIDEGATE_BENCH_PUSHES", 50));
 }
 
@@ -46,9 +53,39 @@ fn floor(runs: usize) -> f64 {
     runs as f64 / begun.elapsed().as_secs_f64()
 }
 
-fn runs_per_second(runs: usize) {
+/// The same by HyperQueue, where it is installed.
+fn beside(runs: usize) {
+    let python = std::env::var("TIDEGATE_BENCH_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let known = Process::new(&python).args(["-c", "import hyperqueue"]).stderr(Stdio::null()).status();
+    if !known.is_ok_and(|status| status.success()) {
+        println!("HyperQueue was left out: {python} does not have it (pip install hyperqueue, TIDEGATE_BENCH_PYTHON)");
+        return;
+    }
+    for outputs in ["files", "silent"] {
+        let before = floor(runs);
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/path/beside.py");
+        let asked = Process::new(&python).args([script, &runs.to_string(), outputs]).output();
+        let answer = asked.expect("the Python that was asked before starts");
+        assert!(answer.status.success(), "HyperQueue: {}", String::from_utf8_lossy(&answer.stderr));
+        let said = String::from_utf8_lossy(&answer.stdout);
+        let seconds: f64 =
+            said.lines().last().and_then(|line| line.trim().parse().ok()).expect("it prints seconds last");
+        let (rate, floor) = (runs as f64 / seconds, f64::midpoint(before, floor(runs)));
+        println!(
+            "{runs} runs of /bin/true by HyperQueue, output {outputs}: {rate:.0}/s; floor {floor:.0}/s; ratio {:.2}",
+            rate / floor
+        );
+    }
+}
+
+/// Runs through these queues of one agent in turn, the first of them with the highest priority.
+fn runs_per_second(runs: usize, queues: &[&str]) {
     let site = site::Site::new();
-    site.write("queues/here/fast.yaml", &site::queue("fast", IN_FLIGHT));
+    for (n, name) in queues.iter().enumerate() {
+        let limit = IN_FLIGHT.div_ceil(queues.len() as u32);
+        let policy = format!("{}priority: {}\n", site::queue(name, limit), queues.len() - n);
+        site.write(&format!("queues/here/{name}.yaml"), &policy);
+    }
     let first = site.push("first");
     let server = site.start();
     server.until_seen(&first);
@@ -60,7 +97,7 @@ fn runs_per_second(runs: usize) {
         request: Default::default(),
         ..CompiledOperation::default()
     };
-    let start = || {
+    let start = |n: usize| {
         of_operation(
             &operation,
             Circumstances {
@@ -68,14 +105,14 @@ fn runs_per_second(runs: usize) {
                 project: ProjectName::parse("p").unwrap(),
                 workflow: None,
                 commit: None,
-                queue: QueueName::parse("here/fast").unwrap(),
+                queue: QueueName::parse(&format!("here/{}", queues[n % queues.len()])).unwrap(),
                 group: None,
                 origin: Origin::Request { user: "bench".to_owned() },
             },
         )
     };
     let begun = Instant::now();
-    let starts: Vec<_> = (0..runs).map(|_| start()).collect();
+    let starts: Vec<_> = (0..runs).map(start).collect();
     let body = starts[0].body.clone();
     let command = Command::Submit(starts.into_iter().map(|start| start.run).collect());
     server.0.engine().ask_blocking(command, vec![body]).unwrap();
@@ -89,7 +126,8 @@ fn runs_per_second(runs: usize) {
     let after = floor(runs);
     let floor = f64::midpoint(before, after);
     println!(
-        "{runs} runs of /bin/true, end to end, durable: {rate:.0}/s; floor (spawn + wait, 2 in flight) {floor:.0}/s; ratio {:.2} (bar 0.50)",
+        "{runs} runs of /bin/true through {} of its queues, end to end, durable: {rate:.0}/s; floor (spawn + wait, 2 in flight) {floor:.0}/s; ratio {:.2} (bar 0.50)",
+        queues.len(),
         rate / floor
     );
 }

@@ -140,28 +140,19 @@ fn run_id(number: u64) -> RunId {
 
 fn new_run(number: u64) -> NewRun {
     NewRun {
-        id: run_id(number),
-        project: ProjectName::parse("vision").expect("a name"),
         workflow: Some(Name::parse("nightly-sweep").expect("a name")),
-        name: format!("nightly-sweep-{number}"),
-        kind: "job".into(),
         commit: Some(CommitId::new("8c1d2f0e4b5a69788c1d2f0e4b5a69788c1d2f0e")),
         spec: Digest::of(b"spec"),
-        queue: QueueName::parse("us-east/gpu").expect("a queue"),
         request: Resources(BTreeMap::from([("cpu".into(), Quantity::from_millis(4000))])),
         max_retries: 1,
-        needs_approval: false,
-        cache: None,
-        parent: None,
-        pipeline: None,
-        group: None,
         tags: vec!["nightly".into()],
-        inputs: Default::default(),
         origin: Origin::Push { reason: "changed".into() },
-        timeout: None,
-        resumes: None,
-        unprepared: false,
-        followed: false,
+        ..NewRun::bare(
+            run_id(number),
+            ProjectName::parse("vision").expect("a name"),
+            format!("nightly-sweep-{number}"),
+            QueueName::parse("us-east/gpu").expect("a queue"),
+        )
     }
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use stateright::{Checker, Model, Property};
 use tidegate::domain::catalog::{AgentPolicy, QueuePolicy};
 use tidegate::domain::dispatch::command::{Command, Outcome};
-use tidegate::domain::dispatch::event::{Event, NewRun, Origin, RevisionApplied};
+use tidegate::domain::dispatch::event::{Event, NewRun, RevisionApplied};
 use tidegate::domain::dispatch::observation::{Cause, Observation, Seen};
 use tidegate::domain::dispatch::status::Status;
 use tidegate::domain::dispatch::{Owed, State, decide, outbox, schedule};
@@ -475,29 +475,13 @@ impl Model for Site {
 
 fn new_run(run: u128) -> NewRun {
     NewRun {
-        id: name(run, 0).run,
-        project: ProjectName::parse("p").unwrap(),
-        workflow: None,
-        name: String::new(),
-        kind: "job".to_owned(),
-        commit: None,
-        spec: Digest::of(b""),
-        queue: QueueName::parse("a/q").unwrap(),
-        request: Resources::default(),
         max_retries: u32::from(run == 1),
-        inputs: Default::default(),
-        needs_approval: false,
-        parent: None,
-        pipeline: None,
-        group: None,
-        tags: Vec::new(),
-        origin: Origin::Request { user: String::new() },
-        cache: None,
-        timeout: None,
-        resumes: None,
-        unprepared: false,
-        builds: false,
-        followed: false,
+        ..NewRun::bare(
+            name(run, 0).run,
+            ProjectName::parse("p").unwrap(),
+            String::new(),
+            QueueName::parse("a/q").unwrap(),
+        )
     }
 }
 

@@ -29,29 +29,16 @@ fn query(text: &str) -> Query {
 
 fn run(n: u128) -> NewRun {
     NewRun {
-        id: id(n),
-        project: ProjectName::parse("vision").unwrap(),
         workflow: Some(Name::parse("train").unwrap()),
-        name: format!("Train-{n}"),
-        kind: "job".into(),
         commit: Some(CommitId::new("8c1d2f0e4b5a69788c1d2f0e4b5a69788c1d2f0e")),
         spec: Digest::of(b"spec"),
-        queue: QueueName::parse("us-east/gpu").unwrap(),
-        request: Resources::default(),
-        max_retries: 0,
-        needs_approval: false,
-        cache: None,
-        parent: None,
-        pipeline: None,
-        group: None,
-        tags: Vec::new(),
-        inputs: BTreeMap::new(),
         origin: Origin::Push { reason: "changed".into() },
-        timeout: None,
-        resumes: None,
-        unprepared: false,
-        builds: false,
-        followed: false,
+        ..NewRun::bare(
+            id(n),
+            ProjectName::parse("vision").unwrap(),
+            format!("Train-{n}"),
+            QueueName::parse("us-east/gpu").unwrap(),
+        )
     }
 }
 

@@ -3,10 +3,14 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tidegate::control::{ControlPlane, POLL_INTERVAL, Settings, SourceSetting};
 use tidegate::domain::compile::read_workload;
 use tidegate::domain::simulate::{SimulationResult, simulate};
+use tidegate::domain::spec::FirstSync;
+use tidegate::server::{self, access::Access};
 
 fn tidegate(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tidegate")).args(args).output().unwrap()
@@ -155,4 +159,131 @@ classes:
         let (workload, problems) = read_workload("w.yaml", empty.as_bytes());
         assert!(workload.is_none() && problems.errors() > 0, "{empty:?}");
     }
+}
+
+fn git(dir: &Path, args: &[&str]) {
+    let mut git = Command::new("git");
+    git.current_dir(dir).args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]);
+    assert!(git.args(args).output().unwrap().status.success(), "git {args:?}");
+}
+
+fn queue(name: &str, more: &str) -> String {
+    format!("version: 1.1\nkind: queue\nname: {name}\nagent: here\n{more}")
+}
+
+/// A server that follows the folder `followed`, a repository `work` that says the same, and three runs that wait in
+/// `here/late` and two in `here/shut`: nothing runs, so that times are whole.
+struct Waiting {
+    dir: tempfile::TempDir,
+    url: String,
+    control: ControlPlane,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Waiting {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in [
+            ("tidegate.yaml", "version: 1.1\nkind: organization\nname: acme\n"),
+            ("agents/here.yaml", "version: 1.1\nkind: agent\nname: here\nlocal: {}\n"),
+            ("queues/here/late.yaml", &queue("late", "hold: true\n")),
+            ("queues/here/shut.yaml", &queue("shut", "hold: true\n")),
+            ("projects/p/project.yaml", "version: 1.1\nkind: project\nname: p\n"),
+        ] {
+            for folder in ["followed", "work"] {
+                let file = dir.path().join(folder).join(path);
+                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+                std::fs::write(file, text).unwrap();
+            }
+        }
+        let work = dir.path().join("work");
+        git(&work, &["init", "-q", "-b", "main"]);
+        git(&work, &["add", "-A"]);
+        git(&work, &["commit", "-q", "-m", "first"]);
+        let control = ControlPlane::start(Settings {
+            source: SourceSetting::Worktree(dir.path().join("followed")),
+            data_dir: dir.path().join("data"),
+            program: env!("CARGO_BIN_EXE_tidegate").into(),
+            first_sync: Some(FirstSync::Adopt),
+            poll: POLL_INTERVAL,
+        });
+        let control = control.unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let access = Access::default();
+        let listener = runtime.block_on(server::listen("127.0.0.1:0".parse().unwrap(), &access)).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        runtime.spawn(server::serve(listener, control.clone(), access, std::future::pending()));
+        let begun = Instant::now();
+        while control.catalog().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the first sync");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let site = Self { dir, url, control, _runtime: runtime };
+        let file = site.dir.path().join("nap.yaml");
+        let nap = "version: 1.1\nkind: operation\ncomponent:\n  run: {kind: job, container: {command: [sleep, '1']}}\n";
+        std::fs::write(&file, nap).unwrap();
+        for queue in ["here/late", "here/late", "here/late", "here/shut", "here/shut"] {
+            let said = site.ask(&["run", file.to_str().unwrap(), "--project", "p", "--queue", queue]);
+            assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        }
+        site
+    }
+
+    fn work(&self) -> std::path::PathBuf {
+        self.dir.path().join("work")
+    }
+
+    /// A branch on which `here/late` is something else.
+    fn branch(&self, name: &str, late: &str) {
+        git(&self.work(), &["switch", "-q", "-c", name]);
+        std::fs::write(self.work().join("queues/here/late.yaml"), queue("late", late)).unwrap();
+        git(&self.work(), &["commit", "-q", "-a", "-m", name]);
+        git(&self.work(), &["switch", "-q", "main"]);
+    }
+
+    fn ask(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(args).current_dir(self.work()).env("TIDEGATE_SERVER", &self.url).env("COLUMNS", "120");
+        command.env_remove("TIDEGATE_TOKEN").output().unwrap()
+    }
+
+    /// What is said to people on both streams, and the exit code.
+    fn said(&self, args: &[&str]) -> String {
+        let said = self.ask(args);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        format!(
+            "$ tidegate {}\n{}{}exit code {}\n\n",
+            args.join(" "),
+            text(&said.stdout),
+            text(&said.stderr),
+            said.status.code().unwrap()
+        )
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.control.stop();
+    }
+}
+
+#[test]
+fn another_policy_is_tried_on_what_waits() {
+    let site = Waiting::new();
+    site.branch("open", "concurrency: 1\n");
+    site.branch("unsound", "priority: many\n");
+    let mut all = site.said(&["simulate", "--repo", ".", "--head", "open"]);
+    all += &site.said(&["simulate", "--head", "open", "-o", "json"]);
+    all += &site.said(&["simulate", "--head", "open", "-o", "name"]);
+    all += &site.said(&["simulate", "--repo", "."]);
+    all += &site.said(&["simulate", "--head", "nowhere"]);
+    all += &site.said(&["simulate", "--repo", "nowhere"]);
+    all += &site.said(&["simulate", "--head", "unsound"]);
+    all += &site.said(&["simulate", "--head", "open", "--server", "http://127.0.0.1:9"]);
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"worktree-[0-9a-f]{12}", "worktree-DIGEST");
+    settings.bind(|| insta::assert_snapshot!(all));
+    let waiting: Value =
+        serde_json::from_slice(&site.ask(&["queues", "get", "here/late", "-o", "json"]).stdout).unwrap();
+    assert_eq!(waiting["queued"], 3, "nothing was changed: {waiting}");
 }

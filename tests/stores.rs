@@ -110,29 +110,15 @@ fn queue(text: &str) -> QueueName {
 
 fn new_run(n: u128) -> NewRun {
     NewRun {
-        id: id(n),
-        project: ProjectName::parse("vision").unwrap(),
         workflow: Some(Name::parse("train").unwrap()),
-        name: format!("train-{n}"),
-        kind: "job".into(),
         commit: Some(CommitId::new("8c1d2f0e4b5a69788c1d2f0e4b5a69788c1d2f0e")),
         spec: Digest::of(b"spec"),
-        queue: queue("us-east/gpu"),
         request: Resources(BTreeMap::from([("cpu".into(), Quantity::from_millis(500))])),
         max_retries: 1,
-        needs_approval: false,
-        cache: None,
-        parent: None,
-        pipeline: None,
         group: Some(SupersedePolicy { group: "vision/train".into(), limit: 1, when_busy: WhenBusy::Queue }),
         tags: vec!["nightly".into(), "größe: \"9\"".into()],
-        inputs: Default::default(),
         origin: Origin::Push { reason: "changed".into() },
-        timeout: None,
-        resumes: None,
-        unprepared: false,
-        builds: false,
-        followed: false,
+        ..NewRun::bare(id(n), ProjectName::parse("vision").unwrap(), format!("train-{n}"), queue("us-east/gpu"))
     }
 }
 

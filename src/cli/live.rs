@@ -230,29 +230,13 @@ mod tests {
         let mut events = vec![Event::RevisionApplied(Box::new(revision))];
         for i in 0..3u128 {
             events.push(Event::RunCreated(Box::new(NewRun {
-                id: RunId(uuid::Uuid::from_u128((i + 1) << 96)),
-                project: ProjectName::parse("vision").unwrap(),
-                workflow: None,
-                name: format!("train-{i}\u{1b}[2J"),
-                kind: "job".into(),
-                commit: None,
-                spec: Digest::of(b""),
-                queue: gpu.clone(),
-                request: Default::default(),
-                max_retries: 0,
-                needs_approval: false,
-                cache: None,
-                parent: None,
-                pipeline: None,
-                group: None,
-                tags: Vec::new(),
-                inputs: Default::default(),
                 origin: Origin::Push { reason: String::new() },
-                timeout: None,
-                resumes: None,
-                unprepared: false,
-                builds: false,
-                followed: false,
+                ..NewRun::bare(
+                    RunId(uuid::Uuid::from_u128((i + 1) << 96)),
+                    ProjectName::parse("vision").unwrap(),
+                    format!("train-{i}\u{1b}[2J"),
+                    gpu.clone(),
+                )
             })));
         }
         let (mut state, at) = (State::default(), Timestamp(60_000));

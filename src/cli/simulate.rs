@@ -70,12 +70,29 @@ fn what_if(args: &SimulateArgs, client: &Client) -> Result {
     answer.diagnostics.iter().for_each(|problem| note(&show::problem(problem)));
     match args.output.output {
         Output::Table => {
-            show::list(Output::Table, &answer.queues, &WAITS, |queue| queue.queue.clone())?;
-            out(&format!("\n{}\n", rests_on(&answer)))?;
+            if !answer.queues.is_empty() {
+                show::list(Output::Table, &answer.queues, &WAITS, |queue| queue.queue.clone())?;
+                out("\n")?;
+            }
+            let tried = show::plain(args.head.as_deref().unwrap_or("the files as they are on disk"));
+            out(&format!("{}\n{}\n", compared(&answer, &tried), rests_on(&answer)))?;
         }
+        Output::Name => show::list(Output::Name, &answer.queues, &WAITS, |queue| queue.queue.clone())?,
         output => show::one(output, &answer, "what-if", &[])?,
     }
     Ok(Exit::Fine)
+}
+
+/// What is compared with what.
+fn compared(answer: &WhatIfView, tried: &str) -> String {
+    let applied = answer
+        .applied
+        .as_deref()
+        .map_or_else(|| "nothing".to_owned(), |commit| CommitId::new(commit).short().to_owned());
+    match answer.differs {
+        true => format!("NOW: what is applied, {applied}.  THEN: {tried}."),
+        false => format!("The policies of {tried} are those that are applied, {applied}: nothing would change."),
+    }
 }
 
 const WAITS: [Column<QueueWaitsView>; 8] = [

@@ -51,7 +51,10 @@ impl ApiError {
     }
 
     pub fn invalid(found: &Diagnostics) -> Self {
-        let message = format!("what was sent has {} errors", found.errors());
+        let message = match found.errors() {
+            1 => "what was sent has an error".to_owned(),
+            n => format!("what was sent has {n} errors"),
+        };
         let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message);
         error.view.diagnostics = diagnostics(found);
         error

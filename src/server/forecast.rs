@@ -11,7 +11,9 @@ use crate::domain::dispatch::event::RevisionApplied;
 use crate::domain::dispatch::history::{MAX_PAGE, RunFilter, RunRow};
 use crate::domain::dispatch::status::Status;
 use crate::domain::ids::{QueueName, RunId};
-use crate::domain::simulate::{Backlog, Confidence, Durations, FORECAST_RUNS, Forecast, Waits, backlog, forecast};
+use crate::domain::simulate::{
+    Backlog, Confidence, Durations, FORECAST_HORIZON, FORECAST_RUNS, Forecast, Waits, backlog, forecast,
+};
 use crate::domain::time::{Span, Timestamp};
 use crate::engine::wall_clock;
 
@@ -47,7 +49,8 @@ pub(super) async fn what_if(api: &Api, change: RevisionApplied) -> Result<WhatIf
             after: waits(&after, name),
         };
         let (queues, cut) = (names.into_iter().map(of_queue).collect(), before.cut || after.cut);
-        WhatIfView { samples, cut, queues, diagnostics: Vec::new() }
+        let applied = state.applied().map(|applied| applied.commit.to_string());
+        WhatIfView { samples, cut, applied, differs: !change.changes_nothing(), queues, diagnostics: Vec::new() }
     });
     found.await?.ok_or_else(|| {
         ApiError::conflict(format!("more than {FORECAST_RUNS} runs are unfinished: that is too many to play ahead"))
@@ -107,16 +110,17 @@ fn took(row: &RunRow) -> Option<Span> {
 }
 
 fn view(forecast: Forecast) -> ForecastView {
-    let Forecast { p50, p90, samples, confidence } = forecast;
+    let Forecast { p50, p90, samples, confidence, too_much } = forecast;
     let word = match confidence {
         Confidence::Low => "low",
         Confidence::Fair => "fair",
         Confidence::Good => "good",
     };
     let sentence = match (p50, p90) {
+        _ if too_much => "too much stands before it to play that far ahead".to_owned(),
         (Some(p50), Some(p90)) => format!("it may expect to start in {p50}, nine times of ten within {p90}"),
         (Some(p50), None) => format!("it may expect to start in {p50}, or much later"),
-        (None, _) => "as things are it does not start".to_owned(),
+        (None, _) => format!("as things are it does not start within {FORECAST_HORIZON}"),
     };
     ForecastView {
         p50_seconds: p50.map(seconds),

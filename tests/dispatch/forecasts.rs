@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use tidegate::domain::catalog::QueuePolicy;
 use tidegate::domain::ids::RunId;
-use tidegate::domain::simulate::{Confidence, Durations, Forecast, forecast};
-use tidegate::domain::time::Span;
+use tidegate::domain::simulate::{Confidence, Durations, FORECAST_EVENTS, Forecast, forecast, forecast_within};
+use tidegate::domain::spec::Window;
+use tidegate::domain::time::{Duration, Span};
 
 use crate::world::{World, policy, queue_name};
 
@@ -64,4 +65,39 @@ fn who_cannot_start_as_things_are_has_no_time() {
     let run = world.submit("a/q");
     let found = ask(&world, &took("a/q", &[10; 9]), run).unwrap();
     assert_eq!((found.p50, found.p90), (None, None));
+}
+
+#[test]
+fn windows_that_turn_for_ever_do_not_keep_a_forecast_from_ending() {
+    let mut world = World::new();
+    let window = |minute: &str| Window {
+        cron: format!("{minute} * * * *"),
+        duration: Duration::parse("30s").unwrap(),
+        time_zone: None,
+    };
+    world.agent("a", -1, "").queue("a/q", QueuePolicy { hold: true, ..policy(1, 1) });
+    world.queue("a/turning", QueuePolicy { windows: vec![window("0")], ..policy(1, 1) });
+    let run = world.submit("a/q");
+    let found = ask(&world, &took("a/q", &[10; 60]), run).unwrap();
+    // Each of twenty futures opens and closes it 720 times in thirty days, well within the events of a forecast.
+    assert_eq!((found.p50, found.p90, found.too_much), (None, None, false));
+    assert_eq!(found.confidence, Confidence::Good, "all futures were played");
+}
+
+#[test]
+fn what_is_too_much_to_play_is_not_said_never_to_start() {
+    let mut world = World::new();
+    world.agent("a", -1, "").queue("a/q", policy(1, 1));
+    let runs = world.submit_all("a/q", 40);
+    let within = |events| {
+        let durations = took("a/q", &[10; 60]);
+        forecast_within(events, &world.state, world.now, &durations, &BTreeMap::new(), runs[39]).unwrap()
+    };
+    let all = within(FORECAST_EVENTS);
+    assert_eq!((all.p50, all.too_much, all.confidence), (Some(Span::seconds(390)), false, Confidence::Good));
+    let none = within(20);
+    assert_eq!((none.p50, none.p90, none.too_much, none.confidence), (None, None, true, Confidence::Low));
+    // Two futures of twenty: what they say is said, and how little it is.
+    let some = within(200);
+    assert_eq!((some.p50, some.too_much, some.confidence), (Some(Span::seconds(390)), false, Confidence::Low));
 }

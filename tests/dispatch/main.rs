@@ -5,17 +5,22 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used)]
 
+mod advice;
 mod bugs;
 mod bugs_double;
 mod bugs_limits;
 mod bugs_stuck;
+mod coverage;
 mod crashes;
 mod forecasts;
 mod mutations;
 mod oracle;
 mod pipelines;
+mod random;
+mod reasons;
 mod reservations;
 mod scenarios;
 mod server;
 mod simulation;
+mod wide;
 mod world;

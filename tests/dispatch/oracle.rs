@@ -6,10 +6,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate::domain::catalog::{AgentPolicy, QueuePolicy};
+use tidegate::domain::dispatch::cached::CACHE_HIT;
 use tidegate::domain::dispatch::event::{Event, NewRun, OrganizationLimits};
+use tidegate::domain::dispatch::observation::DEADLINE_EXCEEDED;
 use tidegate::domain::dispatch::status::Status;
 use tidegate::domain::dispatch::{PATIENCE, SKIPS};
-use tidegate::domain::ids::{AgentName, ProjectName, QueueName, RunId};
+use tidegate::domain::ids::{AgentName, Digest, ProjectName, QueueName, RunId};
 use tidegate::domain::quantity::Resources;
 use tidegate::domain::sharing::{LevelDemand, budgets};
 use tidegate::domain::spec::{Limit, Order, Priority};
@@ -22,8 +24,8 @@ pub struct Run {
     pub status: Status,
     pub attempt: u32,
     /// The outermost pipeline above it.
-    root: Option<RunId>,
-    order: u64,
+    pub root: Option<RunId>,
+    pub order: u64,
     passed: bool,
     pub until: Timestamp,
 }
@@ -33,14 +35,14 @@ pub struct Queue {
     pub name: QueueName,
     pub policy: QueuePolicy,
     last_served: u64,
-    patience: Option<Patience>,
+    pub patience: Option<Patience>,
 }
 
 /// Who was passed over, how often, and since when.
 #[derive(Debug, Clone, Copy)]
-struct Patience {
-    run: RunId,
-    skips: u32,
+pub struct Patience {
+    pub run: RunId,
+    pub skips: u32,
     since: Timestamp,
 }
 
@@ -59,7 +61,7 @@ pub struct Agent {
     pub name: AgentName,
     pub policy: AgentPolicy,
     last_served: u64,
-    patience: BTreeMap<Priority, Patience>,
+    pub patience: BTreeMap<Priority, Patience>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -68,7 +70,7 @@ pub struct Oracle {
     pub queues: Vec<Queue>,
     pub agents: Vec<Agent>,
     pub up: BTreeSet<AgentName>,
-    limits: OrganizationLimits,
+    pub limits: OrganizationLimits,
     projects: BTreeMap<ProjectName, Limit>,
     groups: BTreeMap<(ProjectName, String), u32>,
     pipelines: BTreeMap<RunId, Limit>,
@@ -82,21 +84,25 @@ pub struct Oracle {
     pub followed: BTreeSet<RunId>,
     /// The runs whose image is built, with those that build.
     pub building: BTreeMap<RunId, RunId>,
+    /// The newest outcome of each key of the cache: whose it is, and since when.
+    outcomes: BTreeMap<Digest, (RunId, Timestamp)>,
+    /// A run that was made and takes an outcome over, which must be what happens next.
+    takes_over: Option<RunId>,
 }
 
-fn slot(run: &Run) -> bool {
+pub fn slot(run: &Run) -> bool {
     use Status::{Running, Scheduled, Starting, Stopping, Warning};
     run.new.pipeline.is_none() && matches!(run.status, Scheduled | Starting | Running | Warning | Stopping)
 }
 
-fn room(limit: Limit, used: usize) -> bool {
+pub fn room(limit: Limit, used: usize) -> bool {
     match limit {
         Limit::At(n) => used < n as usize,
         Limit::Unlimited => true,
     }
 }
 
-fn fits(ceiling: &Resources, used: &[&Run], request: &Resources) -> bool {
+pub fn fits(ceiling: &Resources, used: &[&Run], request: &Resources) -> bool {
     request.0.iter().all(|(name, need)| {
         let have = ceiling.0.get(name).map(|have| u128::from(have.millis()));
         let taken = used.iter().filter_map(|run| run.new.request.0.get(name)).map(|n| u128::from(n.millis()));
@@ -121,6 +127,14 @@ impl Oracle {
 
     /// Takes an event in. What the pass decided must be what these rules would have decided.
     pub fn apply(&mut self, at: Timestamp, event: &Event) {
+        let takes_over = match event {
+            Event::RunFinished { run, cause, .. } if cause.reason == CACHE_HIT => Some(*run),
+            Event::RunFinished { run, cause, .. } if cause.reason == "GroupBusy" => {
+                self.takes_over.filter(|r| r == run)
+            }
+            _ => None,
+        };
+        assert_eq!(self.takes_over.take(), takes_over, "who may take an outcome over does so at once");
         match event {
             Event::RevisionApplied(revision) => {
                 self.limits = revision.organization.unwrap_or(self.limits);
@@ -184,6 +198,7 @@ impl Oracle {
                 if let Some(limit) = new.pipeline {
                     self.pipelines.insert(new.id, limit);
                 }
+                self.takes_over = self.outcome_for(new, at).then_some(new.id);
                 let status = if new.needs_approval || new.unprepared { Status::Created } else { Status::Compiled };
                 let (order, new, until) = (self.turn(), (**new).clone(), Timestamp::default());
                 let attempt = new.resumes.as_ref().map_or(0, |resumed| resumed.attempt.0);
@@ -216,6 +231,7 @@ impl Oracle {
                     assert_eq!(self.next_at_gates(), Some(*run), "the gates let through whose turn it is");
                 } else {
                     assert_eq!(self.run(*run).status, Status::Retrying);
+                    assert!(self.run(*run).until <= at, "nobody is tried again too early");
                 }
                 let run = self.run(*run);
                 run.passed = true;
@@ -264,15 +280,20 @@ impl Oracle {
                 assert!(run.new.pipeline.is_some());
                 run.status = Status::Stopping;
             }
-            Event::RunRetrying { run, until, .. } => {
+            Event::RunRetrying { run, until, cause, .. } => {
                 let run = self.run(*run);
+                assert!(run.attempt <= run.new.max_retries, "nobody is tried more often than it says");
+                assert_ne!(cause.reason, DEADLINE_EXCEEDED, "what would only happen again is not tried again");
+                assert!(*until > at, "nobody is tried again at once");
                 (run.status, run.until) = (Status::Retrying, *until);
             }
-            Event::RunFinished { run, status, .. } => {
+            Event::RunFinished { run, status, cause, at, .. } => {
                 assert!(status.is_final());
                 assert!(self.runs.iter().all(|r| r.new.parent != Some(*run)), "a pipeline ends after what is below it");
                 self.forget(*run);
                 let run = self.run(*run).clone();
+                let asks = run.new.cache.as_ref().filter(|_| *status == Status::Succeeded && cause.reason != CACHE_HIT);
+                asks.map(|ask| self.outcomes.insert(ask.key, (run.new.id, *at)));
                 self.followed.extend(run.new.followed.then_some(run.new.id));
                 self.ended.push((run.new.clone(), run.attempt));
                 let run = &run.new.id;
@@ -282,11 +303,16 @@ impl Oracle {
                 self.runs.retain(|other| other.new.id != *run);
             }
             Event::RunFollowed { run } => assert!(self.followed.remove(run), "what follows a run is started once"),
-            Event::RunNoted { .. }
-            | Event::RunDeleted { .. }
-            | Event::SchedulesArmed { .. }
-            | Event::ScheduleFired { .. } => {}
+            Event::RunDeleted { run } => self.outcomes.retain(|_, (of, _)| of != run),
+            Event::RunNoted { .. } | Event::SchedulesArmed { .. } | Event::ScheduleFired { .. } => {}
         }
+    }
+
+    /// Whether there is an outcome that a new run takes over instead of running.
+    fn outcome_for(&self, new: &NewRun, now: Timestamp) -> bool {
+        let waits = new.needs_approval || new.unprepared || new.resumes.is_some();
+        let outcome = new.cache.as_ref().and_then(|ask| Some((ask, self.outcomes.get(&ask.key)?)));
+        !waits && outcome.is_some_and(|(ask, (_, at))| ask.ttl.is_none_or(|ttl| now.since(*at) < ttl))
     }
 
     /// Design §5, stage 1: whose turn it is at the gates.
@@ -301,6 +327,11 @@ impl Oracle {
     }
 
     fn gates_admit(&self, run: &Run) -> bool {
+        self.gates(run).into_iter().all(|admits| admits)
+    }
+
+    /// Whether its direct gate, its controller and its project have room for a run.
+    pub fn gates(&self, run: &Run) -> [bool; 3] {
         let count = |counts: &dyn Fn(&Run) -> bool| self.runs.iter().filter(|r| r.passed && counts(r)).count();
         let leaf = run.new.pipeline.is_none();
         let group = |r: &Run| r.new.group.as_ref().filter(|_| r.new.parent.is_none()).map(|group| group.group.clone());
@@ -318,7 +349,7 @@ impl Oracle {
         });
         let limit = self.projects.get(&run.new.project).copied().unwrap_or_default();
         let project = !leaf || room(limit, count(&|r| r.new.project == run.new.project && r.new.pipeline.is_none()));
-        direct && controller && project
+        [direct, controller, project]
     }
 
     /// Design §5, stage 2: who starts next.
@@ -336,11 +367,11 @@ impl Oracle {
         agents.into_iter().find_map(|(_, agent)| self.next_of_agent(agent))
     }
 
-    fn used_of_agent(&self, agent: &Agent) -> Vec<&Run> {
+    pub fn used_of_agent(&self, agent: &Agent) -> Vec<&Run> {
         self.runs.iter().filter(|run| slot(run) && run.new.queue.agent == agent.name).collect()
     }
 
-    fn used_of_queue(&self, queue: &Queue) -> Vec<&Run> {
+    pub fn used_of_queue(&self, queue: &Queue) -> Vec<&Run> {
         self.runs.iter().filter(|run| slot(run) && run.new.queue == queue.name).collect()
     }
 
@@ -357,7 +388,7 @@ impl Oracle {
     }
 
     /// The operations that a queue looks at, in their order.
-    fn candidates(&self, queue: &Queue) -> Vec<&Run> {
+    pub fn candidates(&self, queue: &Queue) -> Vec<&Run> {
         let agent = self.agents.iter().find(|agent| agent.name == queue.name.agent).expect("a queue has an agent");
         let mut line: Vec<&Run> = self.runs.iter().filter(|run| run.status == Status::Queued).collect();
         line.retain(|run| run.new.queue == queue.name);
@@ -371,16 +402,20 @@ impl Oracle {
         line
     }
 
+    /// For whom a queue keeps something of its quota.
+    pub fn kept_in_queue(&self, queue: &Queue) -> Option<&Run> {
+        let due = queue.patience.filter(|p| p.skips >= SKIPS && queue.policy.order == Order::Backfill)?;
+        self.candidates(queue).into_iter().find(|run| due.run == run.new.id)
+    }
+
     /// Whether the quota has room beside what is used and what is kept for another.
-    fn fits_queue(&self, queue: &Queue, run: &Run) -> bool {
+    pub fn fits_queue(&self, queue: &Queue, run: &Run) -> bool {
         let mut used = self.used_of_queue(queue);
-        let due = queue.patience.filter(|p| p.skips >= SKIPS && queue.policy.order == Order::Backfill);
-        let kept = self.candidates(queue).into_iter().find(|run| due.is_some_and(|p| p.run == run.new.id));
-        used.extend(kept.filter(|kept| kept.new.id != run.new.id));
+        used.extend(self.kept_in_queue(queue).filter(|kept| kept.new.id != run.new.id));
         fits(&queue.policy.quota, &used, &run.new.request)
     }
 
-    fn queue_of(&self, run: RunId) -> Option<&Queue> {
+    pub fn queue_of(&self, run: RunId) -> Option<&Queue> {
         let run = self.runs.iter().find(|other| other.new.id == run)?;
         self.queues.iter().find(|queue| queue.name == run.new.queue)
     }
@@ -393,14 +428,14 @@ impl Oracle {
     }
 
     /// For whom a level keeps something.
-    fn owner(&self, agent: &Agent, level: Priority) -> Option<&Run> {
+    pub fn owner(&self, agent: &Agent, level: Priority) -> Option<&Run> {
         let due = agent.patience.get(&level).filter(|patience| patience.skips >= SKIPS)?;
         let owner = self.runs.iter().find(|run| run.new.id == due.run)?;
         self.lacks_only_capacity(agent, level, due.run).then_some(owner)
     }
 
-    /// The levels with something to hand over, in the order in which they are served.
-    fn level_order(&self, agent: &Agent) -> Vec<Priority> {
+    /// The levels of an agent, highest first, with what is in use of their budgets.
+    pub fn shares(&self, agent: &Agent) -> Vec<(Priority, u64, u64)> {
         let mut levels: Vec<Priority> = self.queues_of(agent).map(|queue| queue.policy.priority).collect();
         levels.sort();
         levels.dedup();
@@ -423,8 +458,14 @@ impl Oracle {
             let queues = self.queues_of(agent).filter(move |queue| queue.policy.priority == priority);
             queues.map(|queue| self.used_of_queue(queue).len() as u64).sum::<u64>()
         };
+        levels.into_iter().zip(shares).map(|(level, share)| (level, used(level), share)).collect()
+    }
+
+    /// The levels with something to hand over, in the order in which they are served.
+    fn level_order(&self, agent: &Agent) -> Vec<Priority> {
+        let shares = self.shares(agent).into_iter();
         let mut order: Vec<(bool, Reverse<Priority>)> =
-            levels.iter().zip(shares).map(|(level, share)| (used(*level) >= share, Reverse(*level))).collect();
+            shares.map(|(level, used, share)| (used >= share, Reverse(level))).collect();
         order.sort();
         let ready: BTreeSet<Priority> = self.ready(agent).iter().map(|queue| queue.policy.priority).collect();
         order.into_iter().map(|(_, level)| level.0).filter(|level| ready.contains(level)).collect()
@@ -456,26 +497,40 @@ impl Oracle {
         })
     }
 
-    /// Whom an operation passes over that gets its slot now.
+    /// Whom an operation passes over that gets its slot now, as things stood when it was chosen.
     fn note_skips(&mut self, started: RunId, at: Timestamp) {
-        let run = self.run(started).clone();
         let queue = self.queue_of(started).expect("it stands in one").clone();
-        if queue.policy.order == Order::Backfill {
-            let line: Vec<(RunId, u64)> = self.candidates(&queue).iter().map(|run| (run.new.id, run.order)).collect();
-            let known = queue.patience.filter(|patience| line.iter().any(|(id, _)| *id == patience.run));
-            let mut next = known.unwrap_or(Patience { skips: 0, ..Patience::begin(line[0].0, at) });
-            if line.iter().any(|(id, order)| *id == next.run && *order < run.order) {
-                next.skip(at);
-                self.queues.iter_mut().filter(|q| q.name == queue.name).for_each(|q| q.patience = Some(next));
-            }
-        }
         let agent = self.agents.iter().find(|agent| agent.name == queue.name.agent).expect("it has one").clone();
-        if agent.policy.capacity.0.is_empty() {
-            return;
+        let of_levels = self.skipped_in_levels(&agent, &queue, started, at);
+        if let Some(patience) = self.skipped_in_queue(&queue, started, at) {
+            self.queues.iter_mut().filter(|q| q.name == queue.name).for_each(|q| q.patience = Some(patience));
         }
+        self.agents.iter_mut().filter(|a| a.name == agent.name).for_each(|a| a.patience = of_levels.clone());
+    }
+
+    fn skipped_in_queue(&self, queue: &Queue, started: RunId, at: Timestamp) -> Option<Patience> {
+        let line: Vec<(RunId, u64)> = self.candidates(queue).iter().map(|run| (run.new.id, run.order)).collect();
+        let known = queue.patience.filter(|patience| line.iter().any(|(id, _)| *id == patience.run));
+        let mut next = known.unwrap_or(Patience { skips: 0, ..Patience::begin(line[0].0, at) });
+        let order = line.iter().find(|(id, _)| *id == started)?.1;
+        let passed = line.iter().any(|(id, other)| *id == next.run && *other < order);
+        next.skip(at);
+        (passed && queue.policy.order == Order::Backfill).then_some(next)
+    }
+
+    fn skipped_in_levels(
+        &self,
+        agent: &Agent,
+        queue: &Queue,
+        started: RunId,
+        at: Timestamp,
+    ) -> BTreeMap<Priority, Patience> {
         let mut patience = agent.patience.clone();
-        for level in self.level_order(&agent) {
-            let queues = self.queue_order(&agent, level);
+        if agent.policy.capacity.0.is_empty() {
+            return patience;
+        }
+        for level in self.level_order(agent) {
+            let queues = self.queue_order(agent, level);
             let own = level == queue.policy.priority;
             let line = queues.iter().flat_map(|queue| {
                 let line = self.candidates(queue).into_iter();
@@ -483,7 +538,7 @@ impl Oracle {
             });
             let line: Vec<RunId> = line.collect();
             let place = |run: RunId| line.iter().position(|other| *other == run);
-            match agent.patience.get(&level).filter(|known| self.lacks_only_capacity(&agent, level, known.run)) {
+            match agent.patience.get(&level).filter(|known| self.lacks_only_capacity(agent, level, known.run)) {
                 Some(known) => {
                     let before = place(known.run) < place(started);
                     if known.run != started && (!own || before) {
@@ -497,7 +552,7 @@ impl Oracle {
                 break;
             }
         }
-        self.agents.iter_mut().filter(|other| other.name == agent.name).for_each(|a| a.patience = patience.clone());
+        patience
     }
 
     /// Who no longer waits is not passed over any more.

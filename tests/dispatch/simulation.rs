@@ -11,24 +11,32 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tidegate::domain::catalog::SupersedePolicy;
-use tidegate::domain::dispatch::command::{ComesTo, Command, Follow, NewChild, Outcome, Prepare};
+use tidegate::domain::dispatch::cached::CacheAsk;
+use tidegate::domain::dispatch::command::{ComesTo, Command, Follow, NewChild, Outcome, Prepare, Rejection};
 use tidegate::domain::dispatch::event::{NewRun, OrganizationLimits, Origin, Resumed};
 use tidegate::domain::dispatch::observation::{Cause, Observation, Seen};
 use tidegate::domain::dispatch::status::Status;
 use tidegate::domain::dispatch::{Awaits, Owed, outbox};
-use tidegate::domain::ids::{Attempt, AttemptName, Digest, QueueName, RunId};
+use tidegate::domain::ids::{Attempt, AttemptName, CommitId, Digest, QueueName, RunId};
 use tidegate::domain::spec::{OnRemove, Order, Sharing, WhenBusy, Window};
 use tidegate::domain::time::{Duration, Span};
 
+use crate::advice::steps_to_start;
+use crate::coverage::Coverage;
+use crate::random::Random;
 use crate::world::{
     World, agent_name, agent_policy, limit, policy, project_name, project_policy, queue_name, resources,
 };
 
-/// Histories by default: about ten seconds of a debug build.
-const COUNT: u64 = 25;
+/// Histories by default: about twenty seconds of a debug build.
+const COUNT: u64 = 24;
 /// Of so many histories one has a dispatcher beside it that crashes after every event; it takes ten times as long.
 const CRASHING: u64 = 4;
-/// Commands in each.
+/// Of so many histories one is of wide and narrow operations.
+const WIDE: u64 = 3;
+/// Runs of each for which the advice of `explain` is followed at its end.
+const ADVISED: usize = 6;
+/// Commands in each of the others.
 const STEPS: usize = 220;
 
 const AGENTS: [&str; 3] = ["a", "b", "c"];
@@ -38,7 +46,7 @@ const QUEUES: [&str; 7] = ["a/default", "a/q", "a/r", "b/default", "b/q", "b/r",
 fn random_histories_agree_with_the_oracle() {
     let number = |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
     let (seed, count) = (number("TIDEGATE_SIM_SEED", 1), number("TIDEGATE_SIM_COUNT", COUNT));
-    let (mut decisions, mut events) = (0, 0);
+    let (mut decisions, mut events, mut coverage) = (0, 0, Coverage::default());
     for seed in seed..seed + count {
         let mut simulation = Simulation::new(seed);
         let result = catch_unwind(AssertUnwindSafe(|| simulation.run()));
@@ -48,40 +56,19 @@ fn random_histories_agree_with_the_oracle() {
         }
         decisions += simulation.world.started.len();
         events += simulation.world.events;
+        coverage.add(simulation.world.coverage.as_ref().expect("a simulation counts"));
     }
+    print!("{}", coverage.table());
     println!("{count} histories, {events} events, {decisions} starts: nothing was violated");
     assert!(decisions as u64 > count * 20, "the histories start enough to mean something: {decisions}");
+    let lacking = coverage.lacking(count);
+    assert!(lacking.is_empty(), "what the histories hardly reach may be wrong:\n{}", lacking.join("\n"));
 }
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    fn of<T: Clone>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len())].clone()
-    }
-}
-
-struct Simulation {
+pub struct Simulation {
     seed: u64,
-    random: Random,
-    world: World,
+    pub random: Random,
+    pub world: World,
     /// What the targets know: how far each attempt has come.
     attempts: BTreeMap<AttemptName, usize>,
     /// What was said and has not arrived, or will arrive again.
@@ -90,10 +77,37 @@ struct Simulation {
 
 impl Simulation {
     fn new(seed: u64) -> Self {
-        Self { seed, random: Random(seed), world: World::new(), attempts: BTreeMap::new(), wire: Vec::new() }
+        let mut world = World::new();
+        world.coverage = Some(Coverage::default());
+        Self { seed, random: Random(seed), world, attempts: BTreeMap::new(), wire: Vec::new() }
     }
 
     fn run(&mut self) {
+        if self.seed.is_multiple_of(CRASHING) {
+            self.world.crash_after_every_event();
+        }
+        if self.seed.is_multiple_of(WIDE) {
+            self.run_wide();
+        } else {
+            self.run_mixed();
+        }
+        self.follow_advice();
+        self.settle();
+    }
+
+    /// Some of those that stand in queues start when what `explain` names is taken away.
+    fn follow_advice(&mut self) {
+        let standing = self.world.oracle.runs.iter().filter(|run| run.status == Status::Queued);
+        let standing: Vec<RunId> = standing.map(|run| run.new.id).collect();
+        for _ in 0..ADVISED.min(standing.len()) {
+            let run = self.random.of(&standing);
+            if steps_to_start(&self.world, run) > 1 {
+                self.reach("advice: followed in several steps");
+            }
+        }
+    }
+
+    fn run_mixed(&mut self) {
         let sharing = self.random.of(&[Sharing::Waterfall, Sharing::Proportional, Sharing::Floor]);
         self.world.organization(-1, sharing);
         for agent in AGENTS {
@@ -104,16 +118,12 @@ impl Simulation {
             let policy = self.policy(queue);
             self.world.queue(queue, policy);
         }
-        if self.seed.is_multiple_of(CRASHING) {
-            self.world.crash_after_every_event();
-        }
         for _ in 0..STEPS {
             self.step();
             if self.random.chance(6) {
                 self.world.crash();
             }
         }
-        self.settle();
     }
 
     fn step(&mut self) {
@@ -128,7 +138,11 @@ impl Simulation {
             95..97 => {
                 let (agent, up) = (self.random.of(&AGENTS), self.random.chance(75));
                 self.world.up(agent, up);
+                if !up && self.random.chance(30) {
+                    self.forget(agent);
+                }
             }
+            97 => self.delete(),
             _ => {
                 let seconds = self.random.of(&[1, 10, 60, 400]);
                 self.world.tick(seconds);
@@ -199,6 +213,11 @@ impl Simulation {
         if self.random.chance(15) {
             run.pipeline = Some(limit(self.random.of(&[-1, 1, 2, 4])));
             run.timeout = self.random.of(&[None, None, Some(Span::seconds(90))]);
+        }
+        if run.pipeline.is_none() && self.random.chance(12) {
+            let ttl = self.random.of(&[None, None, Some(Span::seconds(60))]);
+            let key = Digest::of(self.random.of(&["x", "y", "z"]).as_bytes());
+            run.cache = Some(CacheAsk { key, ttl, outputs: Default::default() });
         }
         let running = |run: &&crate::oracle::Run| run.new.pipeline.is_some() && run.status == Status::Running;
         let pipelines = self.world.oracle.runs.iter().filter(running);
@@ -279,6 +298,7 @@ impl Simulation {
             self.world.exec_without_pass(Command::Observe(observation.clone()));
             if present != observation.attempt.attempt {
                 assert_eq!(before, self.world.log.len(), "the word of an old attempt changes nothing");
+                self.reach("fencing: the word of an old attempt");
             }
         }
         self.world.pass();
@@ -331,6 +351,39 @@ impl Simulation {
             }
             assert_eq!(self.world.exec(follow), Outcome::Already, "it is followed once");
         }
+    }
+
+    /// Somebody gives up an agent that cannot be reached; one that can be is not given up.
+    fn forget(&mut self, agent: &str) {
+        let on_it = |run: &&crate::oracle::Run| run.new.pipeline.is_none() && run.new.queue.agent == agent_name(agent);
+        let held = |simulation: &Self| {
+            let runs = simulation.world.oracle.runs.iter();
+            runs.filter(on_it).filter(|run| run.status.holds_slot()).count()
+        };
+        let (before, up) = (held(self), self.world.oracle.up.contains(&agent_name(agent)));
+        let outcome = self.world.exec(Command::Forget { agent: agent_name(agent), by: "ann".to_owned() });
+        match outcome {
+            Outcome::Done => {
+                assert!(before > 0 && !up, "only what cannot be reached is given up");
+                assert_eq!(held(self), 0, "nothing is left of an agent that is given up");
+                self.reach("fencing: an agent is given up with what it holds");
+            }
+            Outcome::Refused(Rejection::AgentUp(_)) => assert!(up),
+            _ => assert_eq!(before, 0),
+        }
+    }
+
+    /// What has ended is deleted; what has not is not.
+    fn delete(&mut self) {
+        let ended: Vec<RunId> = self.world.oracle.ended.iter().map(|(run, _)| run.id).collect();
+        if !ended.is_empty() {
+            let run = self.random.of(&ended);
+            self.world.exec(Command::Delete { run });
+        }
+    }
+
+    fn reach(&mut self, what: &'static str) {
+        self.world.coverage.iter_mut().for_each(|coverage| coverage.reach(what));
     }
 
     fn change_queue(&mut self) {
@@ -402,6 +455,11 @@ impl Simulation {
         let starts: Vec<NewRun> = (0..self.random.below(3)).map(|_| self.new_run()).collect();
         let stops: Vec<RunId> = (0..self.random.below(2)).filter_map(|_| self.any_run()).collect();
         let based_on = self.world.state.applied().map(|applied| applied.commit.clone());
+        if self.random.chance(10) {
+            let (based_on, revision) = (Some(CommitId::new("another")), Box::new(revision.clone()));
+            let stale = Command::ApplyRevision { based_on, revision, starts: starts.clone(), stops: stops.clone() };
+            assert!(matches!(self.world.exec(stale), Outcome::Refused(Rejection::Stale { .. })), "it is planned again");
+        }
         self.world.exec(Command::ApplyRevision { based_on, revision: Box::new(revision), starts, stops });
     }
 

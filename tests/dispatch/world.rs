@@ -11,7 +11,9 @@ use tidegate::domain::quantity::{Quantity, Resources};
 use tidegate::domain::spec::{Limit, LocalTarget, Priority, Sharing, TargetSpec};
 use tidegate::domain::time::{Span, Timestamp};
 
+use crate::coverage::{Coverage, Glance};
 use crate::oracle::Oracle;
+use crate::reasons::said;
 
 pub struct World {
     pub state: State,
@@ -25,7 +27,12 @@ pub struct World {
     ids: u128,
     /// A second server that crashes after every event.
     crashing: Option<State>,
+    /// What its history reaches, when that is counted.
+    pub coverage: Option<Coverage>,
 }
+
+/// Runs of which `explain` is asked after each pass, at most about.
+const CROWD: usize = 12;
 
 pub fn queue_name(text: &str) -> QueueName {
     QueueName::parse(text).unwrap()
@@ -76,6 +83,13 @@ pub fn json(state: &State) -> String {
     serde_json::to_string(&snapshot::take(state)).unwrap()
 }
 
+/// Two states are one; shown are the parts where they begin to differ.
+fn assert_same(one: &str, other: &str, what: &str) {
+    let same = one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+    let part = |text: &str| text.chars().skip(same.saturating_sub(200)).take(400).collect::<String>();
+    assert!(one == other, "{what}:\n{}\n{}", part(one), part(other));
+}
+
 /// Whether what follows is comparable after a crash: that a pipeline runs is said in the same breath as that it passed
 /// its gate, and runs of several removed queues move in the order in which these are looked at.
 fn may_break_off(rest: &[Event]) -> bool {
@@ -101,7 +115,8 @@ fn apart(events: &[Event]) -> (Vec<String>, Vec<&Event>) {
 impl World {
     pub fn new() -> Self {
         let (state, oracle, now) = (State::default(), Oracle::default(), Timestamp(1_000_000));
-        Self { state, oracle, log: Vec::new(), started: Vec::new(), now, events: 0, ids: 0, crashing: None }
+        let (log, started, crashing, coverage) = (Vec::new(), Vec::new(), None, None);
+        Self { state, oracle, log, started, now, events: 0, ids: 0, crashing, coverage }
     }
 
     /// One agent `a` and its queue `a/q`.
@@ -161,7 +176,7 @@ impl World {
             }
         }
         if let Some(crashing) = &self.crashing {
-            assert_eq!(json(crashing), json(&self.state), "crashes leave no trace");
+            assert_same(&json(crashing), &json(&self.state), "crashes leave no trace");
         }
         self.state.check();
         assert_eq!(self.oracle.next_at_gates(), None, "nobody who may pass waits at a gate");
@@ -175,11 +190,28 @@ impl World {
         }
         assert_eq!(self.state.runs().count(), self.oracle.runs.len(), "both know the same runs");
         assert!(self.state.to_follow().eq(self.oracle.followed.iter().copied()), "both know what is to follow");
+        self.check_reasons();
         all
     }
 
+    /// `explain` says of each run, or of so many of a crowd, what the rules say.
+    fn check_reasons(&mut self) {
+        let step = 1 + self.oracle.runs.len() / CROWD;
+        for run in self.oracle.runs.iter().skip(self.events % step).step_by(step) {
+            let reason = self.oracle.reason(run);
+            let blocker = self.explain(run.new.id);
+            assert_eq!(said(&blocker), reason, "run {} of {}: {}", run.new.id, run.new.queue, blocker.sentence());
+            assert_ne!(reason.0, "line", "after a pass nobody only waits for its turn");
+            self.coverage.iter_mut().for_each(|coverage| coverage.blocks(reason.0));
+        }
+    }
+
     fn take(&mut self, event: Event) {
+        let before = self.coverage.is_some().then(|| Glance::at(&self.oracle, &event));
         self.oracle.apply(self.now, &event);
+        if let (Some(coverage), Some(before)) = (&mut self.coverage, before) {
+            coverage.saw(&before, &event, &self.oracle);
+        }
         match &event {
             Event::RunScheduled { run, .. } => self.started.push(*run),
             // If it comes back it has to be seen anew.
@@ -196,12 +228,13 @@ impl World {
 
     /// Forgets everything but the log and the snapshot, which must come to the same.
     pub fn crash(&mut self) {
+        self.coverage.iter_mut().for_each(|coverage| coverage.crashed(&self.oracle));
         let mut folded = State::default();
         self.log.iter().for_each(|(at, event)| folded.apply(*at, event));
         let text = json(&self.state);
         let restored = snapshot::restore(serde_json::from_str(&text).unwrap());
-        assert_eq!(json(&folded), text, "the log folds to the state");
-        assert_eq!(json(&restored), text, "the snapshot restores the state");
+        assert_same(&json(&folded), &text, "the log folds to the state");
+        assert_same(&json(&restored), &text, "the snapshot restores the state");
         self.state = if self.log.len().is_multiple_of(2) { folded } else { restored };
         self.state.check();
         for agent in self.oracle.up.clone() {
@@ -275,29 +308,13 @@ impl World {
     pub fn new_run(&mut self, queue: &str) -> NewRun {
         self.ids += 1;
         NewRun {
-            id: RunId(uuid::Uuid::from_u128(self.ids)),
-            project: project_name("p"),
-            workflow: None,
-            name: format!("run-{}", self.ids),
-            kind: "job".to_owned(),
-            commit: None,
-            spec: Digest::of(b""),
-            queue: queue_name(queue),
-            request: Resources::default(),
-            max_retries: 0,
-            needs_approval: false,
-            cache: None,
-            parent: None,
-            pipeline: None,
-            group: None,
-            tags: Vec::new(),
-            inputs: Default::default(),
             origin: Origin::Request { user: "ann".to_owned() },
-            timeout: None,
-            resumes: None,
-            unprepared: false,
-            builds: false,
-            followed: false,
+            ..NewRun::bare(
+                RunId(uuid::Uuid::from_u128(self.ids)),
+                project_name("p"),
+                format!("run-{}", self.ids),
+                queue_name(queue),
+            )
         }
     }
 

@@ -3,7 +3,7 @@
 //! What is kept here is a cache in every sense: what falls out of it runs again. A run that takes an outcome over is
 //! created and ended in one transaction, so that no crash can come between.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -49,9 +49,12 @@ pub struct Kept {
 /// The outcomes that are kept, and the unfinished runs whose outcome will be.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cached {
-    kept: BTreeMap<Digest, Kept>,
-    /// Oldest first; an entry whose run is not that of `kept` any more means nothing.
-    order: VecDeque<(Digest, RunId)>,
+    /// With the place of each in the order of age.
+    kept: BTreeMap<Digest, (u64, Kept)>,
+    /// Oldest first.
+    order: BTreeMap<u64, Digest>,
+    /// By whose they are: one that went on as another operation may have several.
+    of: BTreeMap<RunId, BTreeSet<Digest>>,
     asking: BTreeMap<RunId, CacheAsk>,
     bytes: usize,
 }
@@ -62,7 +65,7 @@ impl Cached {
         let waits = new.needs_approval || new.unprepared || new.resumes.is_some();
         let ask = new.cache.as_ref().filter(|_| !waits && new.pipeline.is_none())?;
         let fresh = |kept: &&Kept| ask.ttl.is_none_or(|ttl| now.since(kept.at) < ttl);
-        self.kept.get(&ask.key).filter(fresh)
+        self.kept.get(&ask.key).map(|(_, kept)| kept).filter(fresh)
     }
 
     /// Takes in what has happened.
@@ -81,8 +84,7 @@ impl Cached {
                 }
             }
             Event::RunDeleted { run } => {
-                let gone: Vec<Digest> =
-                    self.kept.iter().filter(|(_, kept)| kept.run == *run).map(|(key, _)| *key).collect();
+                let gone = self.of.get(run).cloned().unwrap_or_default();
                 gone.iter().for_each(|key| self.forget(key));
             }
             _ => {}
@@ -92,33 +94,34 @@ impl Cached {
     fn keep(&mut self, key: Digest, kept: Kept) {
         self.forget(&key);
         self.bytes += size(&kept);
-        self.order.push_back((key, kept.run));
-        self.kept.insert(key, kept);
+        let turn = self.order.last_key_value().map_or(0, |(turn, _)| turn + 1);
+        self.order.insert(turn, key);
+        self.of.entry(kept.run).or_default().insert(key);
+        self.kept.insert(key, (turn, kept));
         while self.kept.len() > MAX_KEPT || self.bytes > MAX_BYTES {
-            let Some((oldest, run)) = self.order.pop_front() else { return };
-            if self.kept.get(&oldest).is_some_and(|kept| kept.run == run) {
-                self.forget(&oldest);
-            }
-        }
-        if self.order.len() > 2 * MAX_KEPT {
-            let kept = &self.kept;
-            self.order.retain(|(key, run)| kept.get(key).is_some_and(|known| known.run == *run));
+            let Some((_, oldest)) = self.order.first_key_value() else { return };
+            let oldest = *oldest;
+            self.forget(&oldest);
         }
     }
 
     fn forget(&mut self, key: &Digest) {
-        if let Some(gone) = self.kept.remove(key) {
+        if let Some((turn, gone)) = self.kept.remove(key) {
+            self.order.remove(&turn);
+            if let Some(keys) = self.of.get_mut(&gone.run) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.of.remove(&gone.run);
+                }
+            }
             self.bytes -= size(&gone);
         }
     }
 
     /// The outcomes that are kept, oldest first; for a snapshot.
     pub fn kept(&self) -> Vec<(Digest, Kept)> {
-        let current = self.order.iter().filter_map(|(key, run)| {
-            let kept = self.kept.get(key).filter(|kept| kept.run == *run)?;
-            Some((*key, kept.clone()))
-        });
-        current.collect()
+        let in_order = self.order.values().filter_map(|key| Some((*key, self.kept.get(key)?.1.clone())));
+        in_order.collect()
     }
 
     /// The runs whose outcome will be kept, and what they asked; for a snapshot.
@@ -167,5 +170,18 @@ mod tests {
         let large = Map::from_iter([("text".to_owned(), Value::from("x".repeat(MAX_BYTES)))]);
         cached.keep(key(0), Kept { outputs: large, ..kept(0) });
         assert_eq!((cached.kept.len(), cached.bytes), (0, 0), "what is too large for all is not kept");
+        assert!(cached.order.is_empty() && cached.of.is_empty(), "nothing is left of what made room");
+    }
+
+    #[test]
+    fn a_run_that_succeeded_again_is_as_young_as_its_newest_outcome() {
+        let mut cached = Cached::default();
+        let kept =
+            |n: u128, at: i64| Kept { run: RunId(uuid::Uuid::from_u128(n)), at: Timestamp(at), outputs: Map::new() };
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        [(a, kept(1, 1)), (b, kept(2, 2)), (a, kept(1, 3))].into_iter().for_each(|(key, kept)| cached.keep(key, kept));
+        assert_eq!(cached.kept(), [(b, kept(2, 2)), (a, kept(1, 3))], "once, and last");
+        cached.saw(&Event::RunDeleted { run: kept(1, 0).run });
+        assert_eq!(cached.kept(), [(b, kept(2, 2))]);
     }
 }

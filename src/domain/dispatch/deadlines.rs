@@ -19,6 +19,9 @@ pub(super) struct Deadlines {
     limits: BTreeMap<RunId, Span>,
     /// Those that run, by the end of their time.
     due: BTreeSet<(Timestamp, RunId)>,
+    /// The same by run, so that nothing is looked through; not stored.
+    #[serde(skip)]
+    end_of: BTreeMap<RunId, Timestamp>,
 }
 
 impl Deadlines {
@@ -30,15 +33,26 @@ impl Deadlines {
     /// A run begins; one without a limit is none of ours.
     pub fn begin(&mut self, run: RunId, now: Timestamp) {
         if let Some(limit) = self.limits.get(&run) {
-            self.due.insert((now.after(*limit), run));
+            let end = now.after(*limit);
+            if let Some(before) = self.end_of.insert(run, end) {
+                self.due.remove(&(before, run));
+            }
+            self.due.insert((end, run));
         }
     }
 
     /// It stops, or has ended.
     pub fn forget(&mut self, run: RunId) {
-        if self.limits.remove(&run).is_some() {
-            self.due.retain(|(_, other)| *other != run);
+        self.limits.remove(&run);
+        if let Some(end) = self.end_of.remove(&run) {
+            self.due.remove(&(end, run));
         }
+    }
+
+    /// From a snapshot.
+    pub fn restored(mut self) -> Self {
+        self.end_of = self.due.iter().map(|(end, run)| (*run, *end)).collect();
+        self
     }
 
     /// When the next one is due.

@@ -253,7 +253,8 @@ pub(super) fn begins(run: RunId, before: u32, at: Timestamp) -> Event {
 
 /// Does to the others of its group what a new run asks for; a cause when the run itself does not start.
 fn supersede(draft: &mut Draft<'_>, run: &NewRun) -> Option<Cause> {
-    let group = run.group.as_ref().filter(|_| run.parent.is_none())?;
+    // Who queues does nothing to the others, and there may be many.
+    let group = run.group.as_ref().filter(|group| run.parent.is_none() && group.when_busy != WhenBusy::Queue)?;
     let owner = GateOwner::Group(run.project.clone(), group.group.clone());
     let state = draft.state;
     let gate = state.gates.find(&owner);

@@ -356,6 +356,37 @@ pub struct NewRun {
     pub followed: bool,
 }
 
+impl NewRun {
+    /// A job that nobody in particular asks for and that asks for nothing: what made-up runs begin from.
+    pub fn bare(id: RunId, project: ProjectName, name: impl Into<String>, queue: QueueName) -> Self {
+        Self {
+            id,
+            project,
+            workflow: None,
+            name: name.into(),
+            kind: "job".to_owned(),
+            commit: None,
+            spec: Digest::of(b""),
+            queue,
+            request: Resources::default(),
+            max_retries: 0,
+            needs_approval: false,
+            cache: None,
+            parent: None,
+            pipeline: None,
+            group: None,
+            tags: Vec::new(),
+            inputs: BTreeMap::new(),
+            origin: Origin::Request { user: String::new() },
+            timeout: None,
+            resumes: None,
+            unprepared: false,
+            builds: false,
+            followed: false,
+        }
+    }
+}
+
 /// A run that had ended before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -99,6 +99,12 @@ impl Queues {
 
     /// Notes whom an operation passes over that is about to get its slot.
     pub(super) fn note_skips(&mut self, runs: &Table, run: RunIx, at: Timestamp) {
+        // The queue may keep something from now on, but what counts is how things stood when the operation was chosen.
+        self.note_skips_of_levels(runs, run, at);
+        self.note_skips_of_queue(runs, run, at);
+    }
+
+    fn note_skips_of_queue(&mut self, runs: &Table, run: RunIx, at: Timestamp) {
         let (ix, order) = (runs[run].queue, runs[run].order);
         let queue = &self.queues[ix];
         if queue.policy.order == Order::Backfill {
@@ -118,7 +124,6 @@ impl Queues {
                 self.queues[ix].patience = noted;
             }
         }
-        self.note_skips_of_levels(runs, run, at);
     }
 
     fn first_of(&self, queue: &Queue) -> Option<(Ix, RunIx)> {

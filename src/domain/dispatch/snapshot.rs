@@ -238,7 +238,8 @@ pub fn restore(snapshot: Snapshot) -> State {
         state.runs.find(run).into_iter().for_each(|ix| state.note_emptied(ix));
     }
     state.cached = Cached::restore(snapshot.cached, snapshot.caching);
-    (state.deadlines, state.preparing, state.hooks) = (snapshot.deadlines, snapshot.preparing, snapshot.hooks);
+    (state.deadlines, state.preparing, state.hooks) =
+        (snapshot.deadlines.restored(), snapshot.preparing, snapshot.hooks);
     snapshot.recent.into_iter().for_each(|(id, attempt)| state.recent.push(id, attempt));
     state
 }

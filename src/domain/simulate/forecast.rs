@@ -19,6 +19,9 @@ const FUTURES: u64 = 20;
 pub const FORECAST_EVENTS: usize = 200_000;
 /// Unfinished runs beyond which nothing is copied: the copy would hold up the loop for too long.
 pub const FORECAST_RUNS: usize = 50_000;
+/// How far ahead is played: who has not started by then may wait for something that does not come by itself. Without
+/// an end, windows that open and close would be played for ever.
+pub const FORECAST_HORIZON: Span = Span::seconds(30 * 86_400);
 /// Durations below which a forecast is weak, and from which it is fair.
 const FEW: usize = 5;
 const MANY: usize = 50;
@@ -75,7 +78,7 @@ pub enum Confidence {
 /// When a run may expect to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forecast {
-    /// Half of the futures had it started after that; `None` when fewer did at all.
+    /// Half of the futures had it started after that; `None` when fewer did at all within [`FORECAST_HORIZON`].
     pub p50: Option<Span>,
     /// Nine of ten had.
     pub p90: Option<Span>,
@@ -83,11 +86,25 @@ pub struct Forecast {
     pub samples: usize,
     /// How far to rely on it.
     pub confidence: Confidence,
+    /// Whether no future could be played up to its start or its end: there is too much before it, and nothing is known.
+    pub too_much: bool,
 }
 
 /// Plays the future of a waiting run. `running_for` says how long those that run have run. `None` when there is nothing to
 /// go by: the run does not wait, nothing has ended lately, or there are more than [`FORECAST_RUNS`] runs.
 pub fn forecast(
+    state: &State,
+    now: Timestamp,
+    durations: &Durations,
+    running_for: &BTreeMap<RunId, Span>,
+    run: RunId,
+) -> Option<Forecast> {
+    forecast_within(FORECAST_EVENTS, state, now, durations, running_for, run)
+}
+
+/// As [`forecast`], with so many events of all futures together.
+pub fn forecast_within(
+    mut events: usize,
     state: &State,
     now: Timestamp,
     durations: &Durations,
@@ -101,17 +118,17 @@ pub fn forecast(
         return None;
     }
     let own = durations.by_queue.contains_key(view.queue);
-    let mut events = FORECAST_EVENTS;
+    let queues: BTreeMap<RunId, &QueueName> = state.runs().map(|view| (view.id, view.queue)).collect();
     let mut played = 0;
     let mut starts: Vec<u64> = Vec::new();
     while played < FUTURES && events > 0 {
-        let mut future = Future { durations, random: played.wrapping_mul(0x9E37_79B9_7F4A_7C15) };
-        let started = future.start_of(state, now, running_for, run, &mut events);
-        // One that was broken off says nothing.
-        if events > 0 || started.is_some() {
-            played += 1;
-            starts.extend(started.map(|span| span.0));
+        let mut future = Future { durations, queues: &queues, random: played.wrapping_mul(0x9E37_79B9_7F4A_7C15) };
+        match future.play(state, now, running_for, run, &mut events) {
+            End::Starts(after) => starts.push(after.0),
+            End::Never => {}
+            End::BrokenOff => break,
         }
+        played += 1;
     }
     starts.sort_unstable();
     let at = |percent: u64| {
@@ -124,24 +141,34 @@ pub fn forecast(
         FEW..MANY => Confidence::Fair,
         _ => Confidence::Good,
     };
-    Some(Forecast { p50: at(50), p90: at(90), samples, confidence })
+    Some(Forecast { p50: at(50), p90: at(90), samples, confidence, too_much: played == 0 })
 }
 
 struct Future<'a> {
     durations: &'a Durations,
+    queues: &'a BTreeMap<RunId, &'a QueueName>,
     random: u64,
 }
 
+/// What a run comes to in one future.
+enum End {
+    Starts(Span),
+    /// Not before nothing happens any more, or before the horizon.
+    Never,
+    /// It was not played to an end, so it says nothing.
+    BrokenOff,
+}
+
 impl Future<'_> {
-    fn start_of(
+    fn play(
         &mut self,
         state: &State,
         now: Timestamp,
         running_for: &BTreeMap<RunId, Span>,
         run: RunId,
         events: &mut usize,
-    ) -> Option<Span> {
-        let queues: BTreeMap<RunId, QueueName> = state.runs().map(|view| (view.id, view.queue.clone())).collect();
+    ) -> End {
+        let (queues, horizon) = (self.queues, now.after(FORECAST_HORIZON));
         let mut clock = Clockwork::new(state.clone(), now, None);
         for view in state.runs().filter(|view| view.status.holds_slot() && !view.pipeline) {
             let for_so_long = running_for.get(&view.id).copied().unwrap_or_default();
@@ -149,7 +176,7 @@ impl Future<'_> {
             clock.ends_at(AttemptName { run: view.id, attempt: Attempt(view.attempt) }, now.after(left));
         }
         let mut started = None;
-        while started.is_none() && *events > 0 {
+        loop {
             let mut takes = |id: RunId| queues.get(&id).map_or(Span(0), |queue| self.left(queue, Span(0)));
             clock.pass(&mut takes, &mut |at, event| {
                 *events = events.saturating_sub(1);
@@ -157,12 +184,13 @@ impl Future<'_> {
                     started.get_or_insert(at.since(now));
                 }
             });
-            match clock.next() {
-                Some(next) => clock.now = next,
-                None => break,
+            match (started, clock.next().filter(|next| *next <= horizon)) {
+                (Some(after), _) => return End::Starts(after),
+                (None, None) => return End::Never,
+                (None, Some(_)) if *events == 0 => return End::BrokenOff,
+                (None, Some(next)) => clock.now = next,
             }
         }
-        started
     }
 
     fn left(&mut self, queue: &QueueName, for_so_long: Span) -> Span {

@@ -9,5 +9,7 @@ mod forecast;
 mod workload;
 
 pub use backlog::{Backlog, Waits, backlog};
-pub use forecast::{Confidence, Durations, FORECAST_EVENTS, FORECAST_RUNS, Forecast, forecast};
+pub use forecast::{
+    Confidence, Durations, FORECAST_EVENTS, FORECAST_HORIZON, FORECAST_RUNS, Forecast, forecast, forecast_within,
+};
 pub use workload::{ClassResult, Point, SimulationResult, simulate};

@@ -9,7 +9,7 @@ use super::clock::{Budget, Clockwork};
 use crate::domain::catalog::{AgentPolicy, QueuePolicy};
 use crate::domain::dispatch::State;
 use crate::domain::dispatch::command::Command;
-use crate::domain::dispatch::event::{Event, NewRun, OrganizationLimits, Origin, RevisionApplied};
+use crate::domain::dispatch::event::{Event, NewRun, OrganizationLimits, RevisionApplied};
 use crate::domain::ids::{AgentName, CommitId, DEFAULT_QUEUE, Digest, Name, ProjectName, QueueName, RunId};
 use crate::domain::quantity::{COST, Resources};
 use crate::domain::spec::{LocalTarget, OnRemove, TargetSpec, Workload, WorkloadClass, WorkloadQueue};
@@ -223,29 +223,14 @@ fn policy_of(queue: &WorkloadQueue) -> QueuePolicy {
 
 fn new_run(number: usize, source: &Source, class: &WorkloadClass) -> NewRun {
     NewRun {
-        id: RunId(uuid::Uuid::from_u128(number as u128)),
-        project: ProjectName::parse("simulation").expect("it is a name"),
-        workflow: None,
-        name: class.name.to_string(),
-        kind: "job".to_owned(),
-        commit: None,
         spec: Digest::from_bytes([0; 32]),
-        queue: source.queue.clone(),
         request: class.request.canonical(),
-        max_retries: 0,
-        needs_approval: false,
-        cache: None,
-        parent: None,
-        pipeline: None,
-        group: None,
-        tags: Vec::new(),
-        inputs: Default::default(),
-        origin: Origin::Request { user: String::new() },
-        timeout: None,
-        resumes: None,
-        unprepared: false,
-        builds: false,
-        followed: false,
+        ..NewRun::bare(
+            RunId(uuid::Uuid::from_u128(number as u128)),
+            ProjectName::parse("simulation").expect("it is a name"),
+            class.name.to_string(),
+            source.queue.clone(),
+        )
     }
 }
 

@@ -103,6 +103,10 @@ view! {
         samples: u64,
         /// Whether there was too much to play to the end: what is left may start all the same.
         cut: bool,
+        /// The commit that is applied.
+        applied: Option<String>,
+        /// Whether the policies of the files differ from those that are applied.
+        differs: bool,
         /// The queues in which somebody waits now, by name.
         queues: Vec<QueueWaitsView>,
         /// Problems of the files.
