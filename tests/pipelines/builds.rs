@@ -1,6 +1,8 @@
 //! Builds: the image of a run is made first, once, by a run of its own. What builds runs here on the local agent; what
 //! is built for goes to an agent whose cluster is not there, so that it can be looked at before it starts.
 
+use std::collections::BTreeMap;
+
 use tidegate::control::{Again, StartRequest, StartSource};
 use tidegate::domain::catalog::CompiledOperation;
 use tidegate::domain::dispatch::command::Command;
@@ -191,4 +193,37 @@ fn operations_of_graphs_and_matrices_are_built_once_whatever_dies_in_between() {
         let build = builds.iter().find(|build| build.origin == Origin::Build { of }).unwrap();
         assert_eq!(image(&server, &run), format!("p:{}", build.id), "{}", run.name);
     }
+
+    // What goes on has its images.
+    let graph = named(&server, "graph").unwrap();
+    let images = |server: &Server| {
+        let of_graph = queued(server).into_iter().filter(|run| run.parent == Some(graph.id));
+        of_graph.map(|run| (run.name.clone(), image(server, &run))).collect::<BTreeMap<String, String>>()
+    };
+    let before = images(&server);
+    server.0.engine().ask_blocking(Command::Stop { run: graph.id, by: "ann".to_owned() }, Vec::new()).unwrap();
+    server.until("it has stopped", |server| status(server, "graph") == Some(Status::Stopped));
+    tokio::runtime::Runtime::new().unwrap().block_on(server.0.resume_run(graph.id, "ann")).unwrap();
+    server.until("both stand in their queue again", |server| images(server).len() == 2);
+    assert_eq!((images(&server), built(&site).len()), (before, 3));
+}
+
+#[test]
+fn an_image_that_is_in_the_cache_is_not_built_again() {
+    let (site, server) = site();
+    let_go(&site);
+    let cached = |what: &str| {
+        let operation = operation("").replace("build: {", "build: {cache: {io: [context]}, ");
+        operation.replace("value: stuff", &format!("value: {what}"))
+    };
+    for (name, what) in [("first", "stuff"), ("second", "stuff"), ("other", "else")] {
+        push(&site, name, &cached(what));
+        server.until("it stands in its queue", |server| status(server, name) == Some(Status::Queued));
+    }
+    let [first, second, other] = ["first", "second", "other"].map(|name| named(&server, name).unwrap());
+    let taken = builds(&server, &second).remove(0);
+    assert_eq!((taken.status, &taken.cause.unwrap().reason[..]), (Status::Succeeded, "CacheHit"));
+    assert_eq!(image(&server, &second), image(&server, &first), "it is called as it was when it was built");
+    assert_ne!(image(&server, &other), image(&server, &first), "what the templates speak of counts");
+    assert_eq!(built(&site).len(), 2);
 }

@@ -102,6 +102,20 @@ fn free_id(row: &RunRow, records: &dyn Records) -> Result<RunId, Unreadable> {
     }
 }
 
+/// An operation with the image that was built for another life of it, if one was.
+pub(super) fn with_image_of(mut operation: CompiledOperation, former: &CompiledOperation) -> CompiledOperation {
+    let mut image = None;
+    pods(&former.run, &mut |_, pod| {
+        let found = pod.pointer("/container/image").and_then(Value::as_str);
+        image = image.take().or(found.map(str::to_owned));
+    });
+    if let Some(image) = image.filter(|_| former.build.is_none()) {
+        operation.build = None;
+        put_image(&mut operation.run, &image);
+    }
+    operation
+}
+
 /// Lets the main container of every pod run an image.
 fn put_image(run: &mut Value, image: &str) {
     let mut places = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::render::section;
+use super::render::{mentioned, section};
 use crate::domain::catalog::CompiledOperation;
 use crate::domain::compile::{digest_of, flag};
 use crate::domain::dispatch::cached::CacheAsk;
@@ -27,7 +27,11 @@ pub fn ask(operation: &CompiledOperation, project: &ProjectName) -> Option<Cache
     };
     let io = listed("io");
     let counts = |name: &str| io.as_ref().is_none_or(|io| io.contains(&name));
-    let inputs: BTreeMap<&String, &Value> = operation.inputs.iter().filter(|(name, _)| counts(name)).collect();
+    // What the templates of those speak of counts with them.
+    let templates = operation.templated.iter().filter(|name| counts(name));
+    let spoken_of = mentioned(templates.filter_map(|name| operation.inputs.get(name)));
+    let counted = operation.inputs.iter().filter(|(name, _)| counts(name) || spoken_of.contains(*name));
+    let inputs: BTreeMap<&String, &Value> = counted.collect();
     let run = match listed("sections") {
         None => operation.run.clone(),
         Some(sections) => parts(&operation.run, &sections),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::bind::{Facts, set, taken};
+use super::build::with_image_of;
 use super::conductor::{Records, Unreadable};
 use super::curves::Curves;
 use super::dag::{Progress, Step};
@@ -336,7 +337,7 @@ impl Led {
         let own = (&self.row.project, child_id(self.row.id, &node.name));
         let mut facts = |from: &RefFrom| self.facts(dag, from, records);
         let bound = match with_values(&node.operation, own, records, &mut facts)? {
-            Ok(bound) => bound,
+            Ok(bound) => self.with_former_image(bound, &node.name, records)?,
             Err(cause) => return Ok((node.operation.clone(), Some((Status::Failed, cause)))),
         };
         let ended = match &node.conditions {
@@ -351,6 +352,18 @@ impl Led {
             },
         };
         Ok((bound, ended))
+    }
+
+    /// The operation with the image that was built for it before its pipeline was told to go on, if one was.
+    fn with_former_image(
+        &self,
+        operation: CompiledOperation,
+        name: &str,
+        records: &dyn Records,
+    ) -> Result<CompiledOperation, Unreadable> {
+        let former = self.former.iter().find(|(place, _)| operation.build.is_some() && self.name_of(**place) == name);
+        let Some((_, former)) = former else { return Ok(operation) };
+        Ok(with_image_of(operation, records.operation(former.spec)?.as_ref()))
     }
 
     /// What others may ask of a run; the inner error says that there is no such run.
