@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::codes;
 use super::document::escape_token;
-use super::inputs::{Scope, bind, check_declarations, declared, text_of};
+use super::inputs::{Scope, bind, check_declarations, declared, is_list, text_of, type_of};
 use super::library::{Library, Target};
 use super::load::Source;
 use super::sections;
@@ -170,7 +170,12 @@ impl<'d> Graph<'_, 'd> {
                 problems.push(problem.help("`name`: what others call this operation"));
             } else if let Some(other) = first.insert(node.name, node) {
                 let message = format!("two operations of the graph are called `{}`", shown(node.name));
-                let problem = Diagnostic::error(codes::SAME_OPERATION, node.at.place("/name"), message);
+                let place = node.at.place("/name");
+                // The original notices it when it looks for the components of both.
+                let problem = match [node, other].iter().all(|node| !has_component(node.map)) {
+                    true => Diagnostic::error(codes::SAME_OPERATION, place, message),
+                    false => Diagnostic::warning(codes::FAILS_LATER, place, message),
+                };
                 problems.push(problem.help("rename one of the two").see(other.at.place("/name"), "the first one"));
             }
         }
@@ -218,7 +223,7 @@ impl<'d> Graph<'_, 'd> {
         globals("dag", &mut add);
         for io in declared(self.component, "inputs") {
             let name = text_of(io, "name").unwrap_or_default();
-            add(format!("dag.inputs.{name}"), text_of(io, "type"), super::inputs::is_list(io));
+            add(format!("dag.inputs.{name}"), type_of(io), is_list(io));
         }
         for node in nodes {
             let prefix = format!("ops.{}", node.name);
@@ -230,7 +235,7 @@ impl<'d> Graph<'_, 'd> {
                 component.into_iter().flat_map(move |map| declared(map, section)).map(move |io| (section, io))
             }) {
                 let name = text_of(io, "name").unwrap_or_default();
-                add(format!("{prefix}.{section}.{name}"), text_of(io, "type"), super::inputs::is_list(io));
+                add(format!("{prefix}.{section}.{name}"), type_of(io), is_list(io));
             }
         }
         known
