@@ -3,6 +3,7 @@
 
 mod compare;
 mod data;
+mod given;
 mod golden;
 mod local_runs;
 mod objects;

@@ -15,7 +15,8 @@ const DELIBERATE: [&str; 3] = [
     "dag-457",
 ];
 
-const DEPTHS: [(Depth, &str); 2] = [(Depth::Shape, "lint"), (Depth::Params, "check")];
+/// How far a file is checked, by the word of the original for it.
+pub const DEPTHS: [(Depth, &str); 2] = [(Depth::Shape, "lint"), (Depth::Params, "check")];
 
 #[test]
 fn files_of_users_get_the_original_verdict() {

@@ -149,6 +149,12 @@ impl Reader<'_> {
     }
 }
 
+/// Whether an operation by itself names a component.
+fn names(map: &Map<String, Value>) -> bool {
+    let given = |key: &&str| map.get(*key).is_some_and(|value| !value.is_null() && value != "");
+    ["component", "hubRef", "pathRef", "urlRef"].iter().any(given)
+}
+
 /// The files that an operation or component refers to.
 fn wanted(map: &Map<String, Value>, from: &str, found: &mut Vec<String>) {
     let text = |key: &str| map.get(key).and_then(Value::as_str);
@@ -198,6 +204,10 @@ impl<'d> Lone<'_, 'd> {
                     operation = self.component(&source, map, path);
                 }
                 Some(Shape::Document(Kind::Operation)) => operation = self.operation(&source, map, path),
+                // A preset with a kind and a component is an operation as well.
+                Some(Shape::Preset) if map.get("kind").and_then(Value::as_str) == Some("operation") && names(map) => {
+                    operation = self.operation(&source, map, path);
+                }
                 Some(Shape::Preset) => {
                     let problem =
                         Diagnostic::error(codes::ONE_REFERENCE, source.place(""), "a preset cannot run by itself");
@@ -213,12 +223,6 @@ impl<'d> Lone<'_, 'd> {
     }
 
     fn component(&mut self, at: &Source<'d>, component: &'d Map<String, Value>, path: &str) -> Option<Value> {
-        let enabled = component.get("template").and_then(|template| template.get("enabled")).and_then(flag);
-        if self.depth == Depth::Params && enabled == Some(true) {
-            let message = "a template cannot run before its fields are filled in";
-            let problem = Diagnostic::error(codes::OTHER_VALUE, at.key_place("/template"), message);
-            self.problems.push(problem.help("fill them in, and remove `template` or write `enabled: false`"));
-        }
         let name = component.get("name").cloned();
         let mut operation = Map::new();
         operation.extend(name.map(|name| ("name".to_owned(), name)));
@@ -265,6 +269,12 @@ impl<'d> Lone<'_, 'd> {
         target: &Target<'d>,
         component: &'d Map<String, Value>,
     ) -> Option<Value> {
+        let enabled = component.get("template").and_then(|template| template.get("enabled")).and_then(flag);
+        if self.depth == Depth::Params && enabled == Some(true) {
+            let message = "a template cannot run before its fields are filled in";
+            let problem = Diagnostic::error(codes::OTHER_VALUE, target.source.key_place("/template"), message);
+            self.problems.push(problem.help("fill them in, and remove `template` or write `enabled: false`"));
+        }
         let run = target.source.at("/run");
         let is_graph = run.map().and_then(|run| run.get("kind")).and_then(Value::as_str) == Some("dag");
         let graph = is_graph.then(|| Graph {
@@ -291,15 +301,14 @@ impl<'d> Lone<'_, 'd> {
             }
         }
         let mut whole = component.clone();
-        // Whether a patch fits is a matter of shape only when the component stands beside it.
-        let inline = target.source.document.file == at.document.file;
-        if self.depth == Depth::Shape && !inline {
-            operation.shift_remove("runPatch");
-        }
-        let patched = patch::run(&mut whole, &operation, PatchStrategy::PostMerge);
-        for why in patched {
+        for why in patch::run(&mut whole, &operation, PatchStrategy::PostMerge) {
             let place = if operation.contains_key("runPatch") { at.place("/runPatch") } else { at.place("") };
-            self.problems.push(Diagnostic::error(codes::BAD_PATCH, place, format!("the patch does not fit: {why}")));
+            let message = format!("the patch does not fit: {why}");
+            // Whether it does is no matter of shape.
+            self.problems.push(match self.depth {
+                Depth::Params => Diagnostic::error(codes::BAD_PATCH, place, message),
+                Depth::Shape => Diagnostic::warning(codes::FAILS_LATER, place, message),
+            });
         }
         if self.depth == Depth::Shape {
             if let Some(graph) = graph {

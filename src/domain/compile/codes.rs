@@ -190,8 +190,8 @@ codes! {
         "requests: {nvidia.com/gpu: 16}    # quota 8" => "requests: {nvidia.com/gpu: 8}";
     BAD_REGEX = 306 Error "not a regular expression": "The rule `regex` must be one that runs in linear time: no look-around, no back-references.",
         "regex: \"(\"" => "regex: \"^[a-z]+$\"";
-    BAD_SCHEDULE = 307 Error "a schedule that cannot be": "A frequency must be longer than nothing, moments must be readable, and the fields must be those of its kind.",
-        "schedule: {kind: interval, frequency: 0}" => "schedule: {kind: interval, frequency: 3600}";
+    BAD_SCHEDULE = 307 Error "a schedule that cannot be": "Moments and lengths of time must be readable, and the fields must be those of its kind.",
+        "schedule: {kind: datetime, startAt: soon}" => "schedule: {kind: datetime, startAt: 2026-01-31T12:00:00Z}";
 
     BAD_MATRIX = 308 Error "a matrix that cannot be": "The values of a param, the kind of search or a rule of early stopping do not fit together.",
         "lr: {kind: range, value: [10, 1, 2]}" => "lr: {kind: range, value: [1, 10, 2]}";
@@ -203,6 +203,8 @@ codes! {
         "resources: {cpu: 1}" => "resources: {requests: {cpu: 1}}";
     RULE_WITHOUT_TYPE = 312 Warning "a rule without effect": "Rules for a value (`validation`) are kept by inputs and outputs that say their type.",
         "{name: lr, validation: {lt: 1}}" => "{name: lr, type: float, validation: {lt: 1}}";
+    FAILS_LATER = 313 Warning "what fails when it runs": "The file is read, as Polyaxon reads it, but no run can be made of what stands here.",
+        "lr: {kind: geomspace, value: [0, 1, 5]}" => "lr: {kind: geomspace, value: [0.01, 1, 5]}";
 
     REQUIRED_INPUT = 401 Error "an input without a value": "The input has no default and no param gives it a value.",
         "params: {}" => "params: {lr: 0.1}";

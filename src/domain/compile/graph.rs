@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 
 use super::codes;
 use super::document::escape_token;
-use super::inputs::{Scope, bind, check_declarations, declared, text_of};
+use super::inputs::{Scope, bind, check_declarations, declared, is_list, text_of, type_of};
 use super::library::{Library, Target};
 use super::load::Source;
 use super::sections;
-use crate::domain::diagnostic::{Diagnostic, Diagnostics};
+use crate::domain::diagnostic::{Diagnostic, Diagnostics, Severity};
 
 /// A graph as it is checked.
 pub(super) struct Graph<'l, 'd> {
@@ -152,7 +152,7 @@ impl<'d> Graph<'_, 'd> {
         globals("dag", &mut add);
         for io in declared(self.component, "inputs") {
             let name = text_of(io, "name").unwrap_or_default();
-            add(format!("dag.inputs.{name}"), text_of(io, "type"), super::inputs::is_list(io));
+            add(format!("dag.inputs.{name}"), type_of(io), is_list(io));
         }
         for node in nodes {
             let prefix = format!("ops.{}", node.name);
@@ -164,7 +164,7 @@ impl<'d> Graph<'_, 'd> {
                 component.into_iter().flat_map(move |map| declared(map, section)).map(move |io| (section, io))
             }) {
                 let name = text_of(io, "name").unwrap_or_default();
-                add(format!("{prefix}.{section}.{name}"), text_of(io, "type"), super::inputs::is_list(io));
+                add(format!("{prefix}.{section}.{name}"), type_of(io), is_list(io));
             }
         }
         known
@@ -245,7 +245,13 @@ fn has_component(map: &Map<String, Value>) -> bool {
 /// What each operation waits for: all of it exists, and none waits for itself.
 fn edges(nodes: &[Node<'_>], problems: &mut Diagnostics) {
     let places: Vec<Source<'_>> = nodes.iter().map(|node| node.at.clone()).collect();
-    let siblings = rules::siblings(&places, problems);
+    // The original notices two of one name when it looks for the components of both.
+    let judge =
+        |first: &Source<'_>, second: &Source<'_>| match [first, second].map(|at| at.map().is_some_and(has_component)) {
+            [false, false] => Severity::Error,
+            _ => Severity::Warning,
+        };
+    let siblings = rules::siblings(&places, judge, problems);
     let mut after: Vec<Vec<u32>> = vec![Vec::new(); nodes.len()];
     for (node, after) in nodes.iter().zip(&mut after) {
         for (pointer, wanted) in waits_for(node.map) {

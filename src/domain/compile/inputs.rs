@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::graph::Known;
 use super::load::Source;
 use super::text::shown;
 use super::value::{INIT_TYPES, flag, has_template, is_template, is_type, read};
-use super::{codes, rules};
-use crate::domain::catalog::{InputForm, ParamRef, RefFrom};
+use super::{codes, refs, rules};
+use crate::domain::catalog::{InputForm, ParamRef};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
-use crate::domain::ids::RunId;
 use crate::domain::spec::is_long_form;
 
 /// The types whose defaults may hold a template: it is a text as well.
@@ -28,7 +27,7 @@ pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>
         for (i, io) in declared(component, section).enumerate() {
             let path = |field: &str| format!("/{section}/{i}{field}");
             let name = text_of(io, "name").unwrap_or_default();
-            let word = text_of(io, "type");
+            let word = type_of(io);
             if RESERVED.contains(&name) {
                 let place = at.place(&path("/name"));
                 let message = format!("`{name}` is a variable of every template");
@@ -42,8 +41,13 @@ pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>
             if let Some(pattern) = io.get("validation").and_then(|rules| rules.get("regex")).and_then(Value::as_str)
                 && !rules::is_regex(pattern)
             {
-                let message = format!("`{}` is not a regular expression that runs in linear time", shown(pattern));
-                problems.push(Diagnostic::error(codes::BAD_REGEX, at.place(&path("/validation/regex")), message));
+                let message = format!("`{}` is not a regular expression", shown(pattern));
+                let place = at.place(&path("/validation/regex"));
+                // Without a value nothing is compared with it yet.
+                problems.push(match io.get("value").filter(|value| !value.is_null()) {
+                    Some(_) => Diagnostic::error(codes::BAD_REGEX, place, message),
+                    None => Diagnostic::warning(codes::FAILS_LATER, place, message),
+                });
             }
             let has_rules = io.get("validation").and_then(Value::as_object).is_some_and(|rules| !rules.is_empty());
             if has_rules && word.is_none() {
@@ -76,8 +80,8 @@ pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>
 /// Reads a value as the type of its input and checks its rules.
 fn check_value(io: &Value, value: &Value, place: impl Fn() -> Place, problems: &mut Diagnostics) -> Option<Value> {
     let name = text_of(io, "name").unwrap_or_default();
-    let word = text_of(io, "type");
-    match read(word, io.get("isList").and_then(flag) == Some(true), value) {
+    let word = type_of(io);
+    match read(word, is_list(io), value) {
         Err(why) => {
             let code = if word.is_some_and(|word| !is_type(word)) { codes::UNKNOWN_TYPE } else { codes::WRONG_VALUE };
             problems.push(Diagnostic::error(code, place(), format!("`{}`: {why}", shown(name))));
@@ -126,7 +130,7 @@ pub(super) enum Scope<'s> {
 }
 
 impl<'s> Scope<'s> {
-    fn siblings(&self) -> Option<&'s Siblings<'s>> {
+    pub(super) fn siblings(&self) -> Option<&'s Siblings<'s>> {
         match self {
             Scope::Among(siblings) => Some(siblings),
             _ => None,
@@ -178,9 +182,9 @@ pub(super) fn bind(
         // Inside a graph, a value that is only `{{ ops.NAME.outputs.x }}` means the same as a ref.
         let short = siblings.and_then(|_| template_ref(value));
         if let Some((reference, path)) = written.map(|ref_| (ref_, value.as_str().unwrap_or_default())).or(short) {
-            let wanted = io.map(|io| (text_of(io, "type"), is_list(io)));
-            check_ref(reference, &json!(path), wanted, &pointer(), at, scope, problems);
-            let from = ref_from(reference, siblings);
+            let wanted = io.map(|io| (type_of(io), is_list(io)));
+            refs::check(reference, path, wanted, &pointer(), at, scope, problems);
+            let from = refs::points_to(reference, siblings);
             bound.refs.extend(from.map(|from| (name.clone(), ParamRef { from, path: path.to_owned() })));
             bound.late.extend(io.map(|io| (name.clone(), io.clone())));
             continue;
@@ -207,24 +211,22 @@ pub(super) fn bind(
                 problems.push(problem.help("give it a value, or write `isOptional: true` at the input"));
                 None
             }
-            Some(io) if !delayed(io, false) => {
-                check_value(io, value, || value_place(at, name, long.is_some()), problems)
-            }
-            _ => Some(value.clone()),
+            Some(io) => check_value(io, value, || value_place(at, name, long.is_some()), problems),
+            None => Some(value.clone()),
         };
         bound.inputs.extend(typed.map(|typed| (name.clone(), typed)));
     }
     // Points of a matrix and results of joins are params too, known only later.
     let supplied = super::sections::supplied(operation);
     let waits = |name: &str| supplied.as_ref().is_none_or(|names| names.contains(name));
-    check_joins(operation, component, at, problems);
+    refs::check_joins(operation, component, at, problems);
     for io in declared(component, "inputs") {
         let name = text_of(io, "name").unwrap_or_default();
         let given = params.contains_key(name);
         match io.get("value") {
             _ if !given && waits(name) => {}
             Some(value) if !given => {
-                let typed = read(text_of(io, "type"), io.get("isList").and_then(flag) == Some(true), value);
+                let typed = read(type_of(io), is_list(io), value);
                 bound.inputs.insert(name.to_owned(), typed.unwrap_or_else(|_| value.clone()));
             }
             None if !given && io.get("isOptional").and_then(flag) != Some(true) && !delayed(io, false) => {
@@ -265,7 +267,7 @@ pub(super) fn bind(
 /// Whether nothing is no value of an input: it is of a type, and may not be left out.
 fn must_be_given(io: &Value) -> bool {
     let optional = io.get("isOptional").and_then(flag) == Some(true) || io.get("value").is_some();
-    !optional && !delayed(io, false) && text_of(io, "type").is_some_and(|word| !["any", "dict"].contains(&word))
+    !optional && type_of(io).is_some()
 }
 
 /// What a declaration and a param say of an input; the param has the last word.
@@ -275,7 +277,7 @@ fn form(io: Option<&Value>, param: Option<&Map<String, Value>>) -> InputForm {
         by_param.or_else(|| io.and_then(|io| io.get(key)))
     };
     InputForm {
-        io_type: io.and_then(|io| text_of(io, "type")).map(str::to_owned),
+        io_type: io.and_then(|io| type_of(io)).map(str::to_owned),
         is_flag: io.and_then(|io| io.get("isFlag")).and_then(flag) == Some(true),
         to_init: said("toInit").and_then(flag) == Some(true),
         connection: said("connection").and_then(Value::as_str).map(str::to_owned),
@@ -303,153 +305,6 @@ pub(super) fn template_ref(value: &Value) -> Option<(&str, &str)> {
     Some((reference, path.strip_prefix('.')?))
 }
 
-/// Where a ref points to, once it is known to be sound.
-fn ref_from(reference: &str, siblings: Option<&Siblings<'_>>) -> Option<RefFrom> {
-    match reference.split_once('.') {
-        None => Some(RefFrom::Dag),
-        Some(("ops", name)) => siblings?.get(name).copied().map(RefFrom::Op),
-        Some((_, id)) => RunId::parse(id).map(RefFrom::Run),
-    }
-}
-
-/// Checks a reference to another run, and that what it means fits the input.
-fn check_ref(
-    reference: &str,
-    value: &Value,
-    wanted: Option<(Option<&str>, bool)>,
-    pointer: &str,
-    at: &Source<'_>,
-    scope: &Scope<'_>,
-    problems: &mut Diagnostics,
-) {
-    let siblings = scope.siblings();
-    let parts: Vec<&str> = reference.split('.').collect();
-    let place = at.place(&format!("{pointer}/ref"));
-    let bad = |why: &str| Diagnostic::error(codes::BAD_REF, place.clone(), format!("`{}`: {why}", shown(reference)));
-    match parts[..] {
-        ["dag"] if siblings.is_some() => {
-            if value.as_str().is_some_and(|path| path.starts_with("outputs")) {
-                problems.push(bad("the outputs of the graph are not known before it ends"));
-            }
-        }
-        ["ops", name] if siblings.is_some_and(|siblings| siblings.contains_key(name)) => {}
-        ["dag"] | ["ops", _] => {
-            if let (Some(siblings), ["ops", name]) = (siblings, &parts[..]) {
-                problems.push(super::graph::rules::unknown(name, siblings, place.clone()));
-            } else if let Scope::Alone = scope {
-                let message = format!("`{}` means a graph, and this operation stands in none", shown(reference));
-                problems
-                    .push(Diagnostic::error(codes::REF_OUTSIDE, place.clone(), message).help("give the value itself"));
-            }
-        }
-        ["runs", id] if uuid::Uuid::try_parse(id).is_ok() => {}
-        ["runs", _] => problems.push(bad("this is not the UUID of a run")),
-        _ => problems.push(bad("a ref is `ops.NAME`, `runs.UUID` or `dag`")),
-    }
-    let place = at.place(&format!("{pointer}/value"));
-    let text = value.as_str().unwrap_or_default();
-    if text.contains("{{") {
-        return;
-    }
-    let path: Vec<&str> = text.split('.').collect();
-    let known = match path[..] {
-        ["inputs" | "io" | "artifacts"] => true,
-        ["outputs"] => reference != "dag",
-        ["inputs" | "outputs" | "globals" | "artifacts", name] => !name.is_empty(),
-        ["artifacts", ..] => path.len() == 3,
-        _ => false,
-    };
-    if !known {
-        problems.push(
-            Diagnostic::error(codes::BAD_REF, place, "the value of a ref is a path such as `outputs.NAME`")
-                .help("write `inputs.NAME`, `outputs.NAME`, `globals.NAME` or `artifacts.NAME`"),
-        );
-        return;
-    }
-    let (Scope::Graph(found), ["dag"] | ["ops", _]) = (scope, &parts[..]) else { return };
-    match found.get(&format!("{reference}.{text}")) {
-        // Artifacts are known only when the other run has ended.
-        None if path[0] == "artifacts" => {}
-        None => {
-            let prefix = format!("{reference}.");
-            let names = found.keys().filter_map(|name| name.strip_prefix(&prefix));
-            let help = did_you_mean(text, names).map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
-            let message = format!("`{}` has nothing that is called `{}`", shown(reference), shown(text));
-            problems.push(Diagnostic::error(codes::BAD_REF, place, message).help(help));
-        }
-        Some(known) => {
-            let Some((io_type, is_list)) = wanted else { return };
-            if !compatible(io_type, known.io_type.as_deref()) || is_list != known.is_list {
-                let word = |io_type: Option<&str>, is_list: bool| {
-                    let word = shown(io_type.unwrap_or("any"));
-                    if is_list { format!("a list of `{word}`") } else { format!("`{word}`") }
-                };
-                let given = word(known.io_type.as_deref(), known.is_list);
-                let message = format!(
-                    "`{}` of `{}` is {given}, and the input takes {}",
-                    shown(text),
-                    shown(reference),
-                    word(io_type, is_list)
-                );
-                problems.push(
-                    Diagnostic::error(codes::WRONG_VALUE, place, message).help("declare the same type on both sides"),
-                );
-            }
-        }
-    }
-}
-
-/// Whether a value of one type may be given to an input of another.
-fn compatible(to: Option<&str>, from: Option<&str>) -> bool {
-    const TEXTS: [&str; 5] = ["str", "path", "s3", "gcs", "wasb"];
-    to == from || [to, from].iter().all(|word| word.is_some_and(|word| TEXTS.contains(&word)))
-}
-
-/// Checks that the inputs which joins give lists to take lists.
-fn check_joins(
-    operation: &Map<String, Value>,
-    component: &Map<String, Value>,
-    at: &Source<'_>,
-    problems: &mut Diagnostics,
-) {
-    let own = |name: &String| operation.get("params").is_some_and(|params| params.get(name).is_some());
-    for (i, join) in operation.get("joins").and_then(Value::as_array).into_iter().flatten().enumerate() {
-        let params = join.get("params").and_then(Value::as_object).into_iter().flatten();
-        for (name, param) in params.filter(|(name, _)| !own(name)) {
-            let pointer = format!("/joins/{i}/params/{}", super::document::escape_token(name));
-            let mut all = ["inputs", "outputs"].iter().flat_map(|section| declared(component, section));
-            match all.find(|io| text_of(io, "name") == Some(name)) {
-                Some(io) if !is_list(io) && text_of(io, "type") != Some("artifacts") => {
-                    let message = format!("a join gives `{}` a list, and the input takes one value", shown(name));
-                    let problem = Diagnostic::error(codes::WRONG_VALUE, at.place(&pointer), message);
-                    problems.push(problem.help("write `isList: true` at the input"));
-                }
-                None if param.get("contextOnly").and_then(flag) != Some(true) => {
-                    let message = format!("the component has no input `{}`", shown(name));
-                    let problem = Diagnostic::error(codes::UNKNOWN_PARAM, at.key_place(&pointer), message);
-                    problems.push(problem.help("`contextOnly: true` makes it a template variable"));
-                }
-                _ => {}
-            }
-            if let Some(path) = text_of(param, "value").filter(|path| !path.contains("{{") && !is_join_path(path)) {
-                let message = format!("`{}` is no value of a run", shown(path));
-                let problem = Diagnostic::error(codes::BAD_LINK, at.place(&format!("{pointer}/value")), message);
-                problems
-                    .push(problem.help("write for example `outputs.loss`, `inputs.lr`, `globals.uuid` or `artifacts`"));
-            }
-        }
-    }
-}
-
-/// Whether a path means a value of a run: a section, or one of its values.
-fn is_join_path(path: &str) -> bool {
-    match path.split_once('.') {
-        None => ["inputs", "outputs", "io", "artifacts", "globals"].contains(&path),
-        Some(("artifacts", rest)) => !rest.is_empty(),
-        Some((section, name)) => ["inputs", "outputs", "globals"].contains(&section) && !name.is_empty(),
-    }
-}
-
 /// Whether an input takes a list of values of its type.
 pub(super) fn is_list(io: &Value) -> bool {
     io.get("isList").and_then(flag) == Some(true)
@@ -457,7 +312,7 @@ pub(super) fn is_list(io: &Value) -> bool {
 
 fn can_init(io: &Value, long: Option<&Map<String, Value>>) -> bool {
     let connection = io.get("connection").or_else(|| long.and_then(|map| map.get("connection")));
-    connection.is_some_and(Value::is_string) || text_of(io, "type").is_some_and(|word| INIT_TYPES.contains(&word))
+    connection.is_some_and(Value::is_string) || type_of(io).is_some_and(|word| INIT_TYPES.contains(&word))
 }
 
 fn value_place(at: &Source<'_>, name: &str, long: bool) -> Place {
@@ -475,7 +330,7 @@ fn delayed(io: &Value, default: bool) -> bool {
 /// Reads the value that an input got only when its run was made: typed and checked, with its form on a command line. The
 /// error is the end of a sentence.
 pub fn late(io: &Value, name: &str, value: &Value) -> Result<(Value, String), String> {
-    let typed = read(text_of(io, "type"), io.get("isList").and_then(flag) == Some(true), value)?;
+    let typed = read(type_of(io), is_list(io), value)?;
     if !typed.is_null()
         && let Some(why) = rules::broken(io, &typed)
     {
@@ -531,6 +386,11 @@ pub(super) fn declared<'v>(
     section: &str,
 ) -> impl Iterator<Item = &'v Value> + use<'v> {
     component.get(section).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The type of an input, if it has one.
+pub(super) fn type_of(io: &Value) -> Option<&str> {
+    text_of(io, "type").filter(|word| !word.is_empty())
 }
 
 pub(super) fn text_of<'v>(value: &'v Value, key: &str) -> Option<&'v str> {

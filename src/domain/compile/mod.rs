@@ -6,7 +6,7 @@
 //! | `schema` `violation` | JSON Schemas from the types; what breaks them, as sentences |
 //! | `load` | which files are specs, and of which shape |
 //! | `policy` `checks` | organization, agents, queues, projects: typed, checked, defaulted |
-//! | `inputs` `value` `rules` | what components declare and operations give |
+//! | `inputs` `refs` `value` `rules` | what components declare and operations give |
 //! | `sections` | matrix, schedule, early stopping, joins, events: what their shape does not say |
 //! | `graph` | graphs of lone files; `graph/rules`: what holds for those of repositories too |
 //! | `resolve` `merge` `digest` | workflows: references, presets, patches, queue, digests |
@@ -27,6 +27,7 @@ mod merge;
 pub mod parse;
 mod patch;
 mod policy;
+mod refs;
 pub mod report;
 mod request;
 mod resolve;

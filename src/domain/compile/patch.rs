@@ -51,7 +51,7 @@ fn fitted(patch: &Map<String, Value>, run: &Map<String, Value>) -> Result<Map<St
     let kind = run.get("kind").cloned().unwrap_or_default();
     let as_run = |patch: &Map<String, Value>| {
         let mut partial = patch.clone();
-        partial.insert("kind".to_owned(), kind.clone());
+        partial.entry("kind").or_insert_with(|| kind.clone());
         violation::renamed(Value::Object(partial), Shape::Run)
     };
     let whole = as_run(patch);
@@ -65,10 +65,12 @@ fn fitted(patch: &Map<String, Value>, run: &Map<String, Value>) -> Result<Map<St
         let of_workers: Map<String, Value> = workers.keys().map(|name| (name.clone(), json!(patch))).collect();
         each.insert("workers".to_owned(), Value::Object(of_workers));
     }
-    if each.is_empty() {
-        return Err(why);
+    // Of a run without replicas nothing is patched, but it must be one that could be.
+    let none = each.is_empty();
+    if none && kind != "raycluster" {
+        each.extend(names.first().map(|name| ((*name).to_owned(), json!(patch))));
     }
-    let whole = as_run(&each);
+    let whole = as_run(&each).map(|whole| if none { json!({}) } else { whole });
     if whole.is_ok() { Ok(without_kind(whole)) } else { Err(why) }
 }
 

@@ -1,129 +1,182 @@
-//! The rules that an input may set for its value (`validation`).
+//! The rules that an input may set for its value (`validation`). As in the original they are kept by each element of a
+//! list and each value of a mapping; only the number of entries and the keys are those of the whole.
+
+use std::cmp::Ordering;
 
 use jsonschema::PatternOptions;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::value::{has_template, is_template};
+use super::value::has_template;
 use super::violation::{kind_of, quoted};
+
+/// How often a regular expression may try again: validation must end.
+const MAX_BACKTRACKS: usize = 100_000;
 
 /// Why a value breaks one of the rules, if it does; the end of a sentence that begins with the value.
 pub(super) fn broken(io: &Value, value: &Value) -> Option<String> {
     // Without a type no rule has an effect, as in the original; `inputs` warns of that.
-    let rules = io.get("validation").and_then(Value::as_object);
-    let options = io.get("options").filter(|options| options.is_array());
-    let none = rules.is_none_or(Map::is_empty) && options.is_none();
-    if none || io.get("type").is_none_or(Value::is_null) || has_template(value) {
+    if has_template(value) || super::inputs::type_of(io).is_none() {
         return None;
     }
-    let all = rules.into_iter().flatten().map(|(name, rule)| (name.as_str(), rule));
-    let mut rules: Vec<(&str, &Value)> = all.filter(|(_, rule)| !rule.is_null() && !has_template(rule)).collect();
-    rules.extend(options.map(|options| ("options", options)));
-    let elements = match value {
-        Value::Array(list) => list.iter().collect(),
-        one => vec![one],
-    };
-    rules.into_iter().find_map(|(name, rule)| match name {
-        // These are about a whole list or text.
-        "minLength" | "maxLength" | "minItems" | "maxItems" | "contains" | "excludes" | "keys" | "containsKeys"
-        | "excludesKeys" => breaks(name, rule, value),
-        _ => elements.iter().find_map(|one| breaks(name, rule, one)),
-    })
+    let old = io.get("options").filter(|options| !options.is_null());
+    let rules = io.get("validation").and_then(Value::as_object).into_iter().flatten();
+    let rules = rules
+        .map(|(name, rule)| (name.as_str(), rule))
+        .filter(|(name, rule)| !rule.is_null() && *name != "delay" && (*name != "options" || old.is_none()));
+    let mut rules = rules.chain(old.map(|options| ("options", options)));
+    rules.find_map(|(name, rule)| breaks(name, rule, value))
 }
 
-/// Whether the regular expression of a rule is one, and runs in linear time.
+/// Whether the regular expression of a rule is one.
 pub(super) fn is_regex(pattern: &str) -> bool {
     regex(pattern).is_some()
 }
 
 fn regex(pattern: &str) -> Option<jsonschema::Validator> {
     let anchored = json!({ "pattern": format!("^(?:{pattern})") });
-    jsonschema::options().with_pattern_options(PatternOptions::regex()).build(&anchored).ok()
+    let engine = PatternOptions::fancy_regex().backtrack_limit(MAX_BACKTRACKS);
+    jsonschema::options().with_pattern_options(engine).build(&anchored).ok()
 }
 
 fn breaks(name: &str, rule: &Value, value: &Value) -> Option<String> {
-    let number = value.as_f64();
-    let limit = rule.as_f64().or_else(|| rule.as_str()?.trim().parse().ok());
-    let compare = |fits: fn(f64, f64) -> bool, words: &str| {
-        let (number, limit) = (number?, limit?);
-        (!fits(number, limit)).then(|| format!("{} must be {words} {}", quoted(value), quoted(rule)))
+    let is_whole = ["minItems", "maxItems", "keys", "containsKeys", "excludesKeys"].contains(&name);
+    let compared = match name {
+        "contains" | "excludes" | "options" => false,
+        "minItems" | "maxItems" => value.is_array() || value.is_object(),
+        _ => !is_whole || value.is_object(),
     };
-    let length = || match value {
-        Value::String(text) => Some(text.chars().count()),
-        Value::Array(list) => Some(list.len()),
-        Value::Object(map) => Some(map.len()),
-        _ => None,
-    };
-    let count = |fits: fn(f64, f64) -> bool, n: Option<usize>, words: &str| {
-        let (n, limit) = (n? as f64, limit?);
-        (!fits(n, limit)).then(|| format!("{} must have {words} {}", quoted(value), quoted(rule)))
-    };
-    let names = || rule.as_array().into_iter().flatten().filter_map(Value::as_str);
-    let keys = value.as_object();
-    let misfits = match value {
-        Value::Number(_) => ["minLength", "maxLength", "regex", "contains", "excludes"].contains(&name),
-        Value::String(_) => ["multipleOf", "decimalPlaces"].contains(&name),
-        _ => false,
-    };
-    if misfits {
-        return Some(format!("the rule `{name}` does not go with {}", kind_of(value)));
+    if compared && has_template(rule) {
+        return Some(format!("the rule `{name}` is a template, which nothing can be compared with"));
     }
+    match value {
+        _ if is_whole => of_whole(name, rule, value),
+        Value::Array(list) => list.iter().find_map(|one| of_one(name, rule, one)),
+        Value::Object(map) => map.values().find_map(|one| of_one(name, rule, one)),
+        one => of_one(name, rule, one),
+    }
+}
+
+/// Rules about the entries of a list or mapping; other values have none.
+fn of_whole(name: &str, rule: &Value, value: &Value) -> Option<String> {
+    let keys = value.as_object();
+    let names = || rule.as_array().into_iter().flatten().filter_map(Value::as_str);
     match name {
-        "gt" => compare(|n, l| n > l, "greater than"),
-        "ge" => compare(|n, l| n >= l, "at least"),
-        "lt" => compare(|n, l| n < l, "less than"),
-        "le" => compare(|n, l| n <= l, "at most"),
-        "multipleOf" => compare(|n, l| l != 0.0 && (n / l - (n / l).round()).abs() < 1e-9, "a multiple of"),
-        "minDigits" => count(|n, l| n >= l, number.map(|_| digits(value).0), "digits, at least"),
-        "maxDigits" => count(|n, l| n <= l, number.map(|_| digits(value).0), "digits, at most"),
-        "decimalPlaces" => count(|n, l| n <= l, number.map(|_| digits(value).1), "digits after the point, at most"),
-        "minLength" => count(|n, l| n >= l, length(), "a length of at least"),
-        "maxLength" => count(|n, l| n <= l, length(), "a length of at most"),
-        "minItems" => count(|n, l| n >= l, value.as_array().map(Vec::len), "entries, at least"),
-        "maxItems" => count(|n, l| n <= l, value.as_array().map(Vec::len), "entries, at most"),
-        "regex" => {
-            let fits = regex(rule.as_str()?)?.is_valid(value);
-            (!fits && value.is_string()).then(|| format!("{} does not match {}", quoted(value), quoted(rule)))
-        }
-        "contains" => (!contains(value, rule)?).then(|| format!("{} does not contain {}", quoted(value), quoted(rule))),
-        "excludes" => contains(value, rule)?.then(|| format!("{} contains {}", quoted(value), quoted(rule))),
-        "options" => {
-            let among = rule.as_array()?.iter().any(|one| same(one, value));
-            (!among && !is_template(value)).then(|| format!("{} is not one of {}", quoted(value), quoted(rule)))
+        "minItems" | "maxItems" => {
+            let (entries, limit) = (value.as_array().map(Vec::len).or(keys.map(serde_json::Map::len))?, rule.as_f64()?);
+            let (fits, word) = match name {
+                "minItems" => (entries as f64 >= limit, "least"),
+                _ => (entries as f64 <= limit, "most"),
+            };
+            (!fits).then(|| format!("{} must have entries, at {word} {}", quoted(value), quoted(rule)))
         }
         "keys" => {
             let keys = keys?;
-            let same = keys.len() == names().count() && names().all(|key| keys.contains_key(key));
+            let same = names().all(|key| keys.contains_key(key)) && keys.keys().all(|key| names().any(|n| n == key));
             (!same).then(|| format!("the keys must be exactly {}", quoted(rule)))
         }
         "containsKeys" => {
-            let keys = keys?;
-            names().find(|key| !keys.contains_key(*key)).map(|key| format!("the key `{key}` is missing"))
+            let missing = names().find(|key| keys.is_some_and(|keys| !keys.contains_key(*key)));
+            missing.map(|key| format!("the key `{key}` is missing"))
         }
-        "excludesKeys" => {
-            let keys = keys?;
-            names().find(|key| keys.contains_key(*key)).map(|key| format!("the key `{key}` may not be there"))
+        _ => {
+            let there = names().find(|key| keys.is_some_and(|keys| keys.contains_key(*key)));
+            there.map(|key| format!("the key `{key}` may not be there"))
         }
+    }
+}
+
+/// Rules about one value.
+fn of_one(name: &str, rule: &Value, value: &Value) -> Option<String> {
+    let fits = match fits(name, rule, value) {
+        Some(fits) => fits,
+        None => return Some(format!("the rule `{name}` does not go with {}", kind_of(value))),
+    };
+    if fits {
+        return None;
+    }
+    let (value, rule) = (quoted(value), quoted(rule));
+    Some(match name {
+        "gt" => format!("{value} must be greater than {rule}"),
+        "ge" => format!("{value} must be at least {rule}"),
+        "lt" => format!("{value} must be less than {rule}"),
+        "le" => format!("{value} must be at most {rule}"),
+        "multipleOf" => format!("{value} must be a multiple of {rule}"),
+        "minDigits" => format!("{value} must have digits, at least {rule}"),
+        "maxDigits" => format!("{value} must have digits, at most {rule}"),
+        "decimalPlaces" => format!("{value} must have digits after the point, at most {rule}"),
+        "minLength" => format!("{value} must have a length of at least {rule}"),
+        "maxLength" => format!("{value} must have a length of at most {rule}"),
+        "regex" => format!("{value} does not match {rule}"),
+        "contains" => format!("{value} does not contain {rule}"),
+        "excludes" => format!("{value} contains {rule}"),
+        _ => format!("{value} is not one of {rule}"),
+    })
+}
+
+/// Whether a value keeps a rule; `None` when the two do not go together, on which the original crashes.
+fn fits(name: &str, rule: &Value, value: &Value) -> Option<bool> {
+    // A limit may be a number as a text.
+    let limit_of = |rule: &Value| number(rule).or_else(|| rule.as_str()?.trim().parse().ok());
+    let compared = || match (number(value), limit_of(rule)) {
+        (Some(value), Some(rule)) => value.partial_cmp(&rule),
+        _ => Some(value.as_str()?.cmp(rule.as_str()?)),
+    };
+    let limit = || rule.as_f64();
+    let length = || match value {
+        Value::String(text) => Some(text.chars().count() as f64),
+        Value::Array(list) => Some(list.len() as f64),
+        Value::Object(map) => Some(map.len() as f64),
+        _ => None,
+    };
+    let digits = || written(value).replace('.', "").chars().count() as f64;
+    Some(match name {
+        "gt" => compared()? == Ordering::Greater,
+        "ge" => compared()? != Ordering::Less,
+        "lt" => compared()? == Ordering::Less,
+        "le" => compared()? != Ordering::Greater,
+        "multipleOf" => {
+            let times = number(value)? / limit_of(rule).filter(|rule| *rule != 0.0)?;
+            (times - times.round()).abs() < 1e-9
+        }
+        "minDigits" => digits() >= limit()?,
+        "maxDigits" => digits() <= limit()?,
+        "decimalPlaces" => written(value).split('.').nth(1)?.chars().count() as f64 <= limit()?,
+        "minLength" => length()? >= limit()?,
+        "maxLength" => length()? <= limit()?,
+        "regex" => value.is_string() && regex(rule.as_str()?)?.is_valid(value),
+        "contains" => has(value, rule)?,
+        "excludes" => !has(value, rule)?,
+        "options" => has(rule, value)?,
+        _ => true,
+    })
+}
+
+/// Whether something is in a list, a text or the keys of a mapping.
+fn has(whole: &Value, part: &Value) -> Option<bool> {
+    match whole {
+        Value::String(text) => Some(text.contains(part.as_str()?)),
+        Value::Array(list) => Some(list.iter().any(|one| same(one, part))),
+        Value::Object(map) => Some(part.as_str().is_some_and(|part| map.contains_key(part))),
         _ => None,
     }
 }
 
-/// All digits of a number, and those after the point.
-fn digits(value: &Value) -> (usize, usize) {
-    let text = value.to_string();
-    let (whole, fraction) = text.trim_start_matches('-').split_once('.').unwrap_or((&text, ""));
-    let fraction = fraction.trim_end_matches('0').len();
-    (whole.trim_start_matches('-').trim_start_matches('0').len() + fraction, fraction)
-}
-
-fn contains(value: &Value, part: &Value) -> Option<bool> {
-    match (value, part) {
-        (Value::String(text), Value::String(part)) => Some(text.contains(part.as_str())),
-        (Value::Array(list), part) => Some(list.iter().any(|one| same(one, part))),
-        _ => None,
+/// How the original writes a value.
+fn written(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        other => other.to_string(),
     }
 }
 
-/// Equality in which `1` and `1.0` are one number.
+/// A number; truth values are 0 and 1.
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or(value.as_bool().map(|b| f64::from(u8::from(b))))
+}
+
+/// Equality in which `1`, `1.0` and `true` are one number.
 fn same(a: &Value, b: &Value) -> bool {
-    a == b || a.as_f64().is_some_and(|a| b.as_f64() == Some(a))
+    a == b || number(a).is_some_and(|a| number(b) == Some(a))
 }

@@ -10,7 +10,7 @@ use super::text::{alternatives, escape, shown};
 use super::value::is_template;
 use super::{codes, document};
 use crate::domain::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::domain::spec::reading::{Fault, certain};
+use crate::domain::spec::reading::{Fault, When};
 use crate::domain::spec::{Distribution, EarlyStopping, EventTrigger, JoinSpec, Matrix, Schedule};
 
 /// Longest message of a fault, in characters: it may quote a text of others.
@@ -20,13 +20,13 @@ const MAX_MESSAGE: usize = 240;
 pub(super) fn check(operation: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
     let given = |key: &str| operation.get(key).filter(|value| !value.is_null() && !is_template(value));
     if let Some(matrix) = given("matrix") {
-        tell(certain(Matrix::read(matrix)), codes::BAD_MATRIX, &at.at("/matrix"), problems);
+        tell(Matrix::read(matrix), codes::BAD_MATRIX, &at.at("/matrix"), problems);
         empty_space(matrix, at, problems);
     }
     if let Some(schedule) = given("schedule") {
         check_schedule(schedule, &at.at("/schedule"), problems);
     }
-    for (key, read) in [("joins", join as fn(&Value) -> Vec<Fault>), ("events", event)] {
+    for (key, read) in [("joins", join as fn(&Value) -> Result<(), Vec<Fault>>), ("events", event)] {
         for (i, entry) in given(key).and_then(Value::as_array).into_iter().flatten().enumerate() {
             tell(read(entry), codes::BAD_LINK, &at.at(&format!("/{key}/{i}")), problems);
         }
@@ -35,10 +35,12 @@ pub(super) fn check(operation: &Map<String, Value>, at: &Source<'_>, problems: &
 
 /// Checks a schedule, of an operation or of a trigger.
 fn check_schedule(schedule: &Value, at: &Source<'_>, problems: &mut Diagnostics) {
-    let mut faults = certain(Schedule::read(schedule));
     // Lines and zones have codes and help of their own.
-    faults.retain(|fault| !matches!(fault.pointer.as_str(), "/cron" | "/timeZone"));
-    tell(faults, codes::BAD_SCHEDULE, at, problems);
+    let apart = |mut faults: Vec<Fault>| {
+        faults.retain(|fault| !matches!(fault.pointer.as_str(), "/cron" | "/timeZone"));
+        faults
+    };
+    tell(Schedule::read(schedule).map_err(apart), codes::BAD_SCHEDULE, at, problems);
     if schedule.get("cron").is_none_or(|line| !is_template(line)) {
         time(at.document, &at.base, schedule, problems);
     }
@@ -59,7 +61,7 @@ pub(super) fn check_run(component: &Map<String, Value>, at: &Source<'_>, problem
     let rules = component.get("run").and_then(|run| run.get("earlyStopping")).and_then(Value::as_array);
     for (i, rule) in rules.into_iter().flatten().enumerate().filter(|(_, rule)| !is_template(rule)) {
         let at = at.at(&format!("/run/earlyStopping/{i}"));
-        tell(certain(EarlyStopping::read(rule)), codes::BAD_MATRIX, &at, problems);
+        tell(EarlyStopping::read(rule), codes::BAD_MATRIX, &at, problems);
     }
 }
 
@@ -79,7 +81,7 @@ pub(super) fn check_params(
         let (values, types): (_, &[&str]) = match of {
             Distribution::DateRange { .. } => ("dates", &["date"]),
             Distribution::DateTimeRange { .. } => ("moments", &["datetime"]),
-            _ if of.is_numeric() => ("numbers", &["int", "float", "metric"]),
+            _ if of.is_numeric() => ("numbers", &["int", "float"]),
             _ => continue,
         };
         if !word.is_some_and(|word| types.contains(&word)) {
@@ -110,12 +112,12 @@ pub(super) fn supplied(operation: &Map<String, Value>) -> Option<BTreeSet<String
     Some(names)
 }
 
-fn join(entry: &Value) -> Vec<Fault> {
-    certain(JoinSpec::read(entry))
+fn join(entry: &Value) -> Result<(), Vec<Fault>> {
+    JoinSpec::read(entry).map(drop)
 }
 
-fn event(entry: &Value) -> Vec<Fault> {
-    certain(EventTrigger::read(entry))
+fn event(entry: &Value) -> Result<(), Vec<Fault>> {
+    EventTrigger::read(entry).map(drop)
 }
 
 /// Warns of a search without a single point.
@@ -129,9 +131,17 @@ fn empty_space(matrix: &Value, at: &Source<'_>, problems: &mut Diagnostics) {
     }
 }
 
-fn tell(faults: Vec<Fault>, code: Code, at: &Source<'_>, problems: &mut Diagnostics) {
-    for fault in faults {
+fn tell<T>(read: Result<T, Vec<Fault>>, code: Code, at: &Source<'_>, problems: &mut Diagnostics) {
+    for fault in read.err().unwrap_or_default() {
         let message: String = fault.message.chars().take(MAX_MESSAGE).collect();
-        problems.push(Diagnostic::error(code, at.place(&fault.pointer), escape(&message)));
+        let (place, message) = (at.place(&fault.pointer), escape(&message));
+        match fault.when {
+            When::Written => problems.push(Diagnostic::error(code, place, message)),
+            When::Made => problems.push(
+                Diagnostic::warning(codes::FAILS_LATER, place, message)
+                    .help("the file can be read, but no run can be made of it"),
+            ),
+            When::Filled => {}
+        }
     }
 }

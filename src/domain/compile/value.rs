@@ -6,10 +6,8 @@ use serde_json::{Map, Value, json};
 use super::schema::Shape;
 use super::violation::{self, kind_of};
 
-/// Whether a text has a template in it: such a value is checked only when the run starts.
-pub(super) fn is_template(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.contains("{{"))
-}
+// A text with a template in it is checked only when the run starts.
+pub(super) use crate::domain::spec::reading::is_template;
 
 /// Whether some text in a value has a template in it.
 pub(super) fn has_template(value: &Value) -> bool {
@@ -39,12 +37,13 @@ pub(super) fn read(word: Option<&str>, is_list: bool, value: &Value) -> Result<V
     if is_template(value) || value.is_null() {
         return Ok(value.clone());
     }
+    let Some(word) = word else { return Ok(value.clone()) };
     if !is_list {
-        return read_one(word.unwrap_or("any"), value);
+        return read_one(word, value);
     }
     match from_text(value) {
         Value::Array(list) => {
-            list.iter().map(|one| read(word, false, one)).collect::<Result<Vec<_>, _>>().map(Value::Array)
+            list.iter().map(|one| read(Some(word), false, one)).collect::<Result<Vec<_>, _>>().map(Value::Array)
         }
         other => Err(format!("expected a list, got {}", kind_of(&other))),
     }
@@ -57,6 +56,8 @@ pub(super) fn is_type(word: &str) -> bool {
             word,
             "any"
                 | "Any"
+                | "List"
+                | "Dict"
                 | "tuple"
                 | "set"
                 | "str"
@@ -98,8 +99,9 @@ fn read_one(word: &str, value: &Value) -> Result<Value, String> {
     let parsed = from_text(value);
     if let Some((outer, inner)) = generic(word) {
         return match (outer, &inner[..], &parsed) {
-            // A list of texts takes texts only; numbers are not made into them.
+            // A list or mapping of texts takes texts only; numbers are not made into them.
             ("List", ["str"], Value::Array(list)) if !list.iter().all(Value::is_string) => no("a list of texts"),
+            ("Dict", [_, "str"], Value::Object(map)) if !map.values().all(Value::is_string) => no("a mapping of texts"),
             ("Optional", [inner], _) => read_one(inner, value),
             ("List", [inner], Value::Array(list)) => {
                 list.iter().map(|one| read_one(inner, one)).collect::<Result<Vec<_>, _>>().map(Value::Array)
@@ -137,10 +139,10 @@ fn read_one(word: &str, value: &Value) -> Result<Value, String> {
             _ => no("a number"),
         },
         "bool" => flag(value).map_or_else(|| no("`true` or `false`"), |b| Ok(Value::Bool(b))),
-        "dict" | "metadata" if parsed.is_object() => Ok(parsed),
-        "dict" | "metadata" => no("a mapping"),
-        "list" | "tuple" | "set" if parsed.is_array() => Ok(parsed),
-        "list" | "tuple" | "set" => no("a list"),
+        "dict" | "Dict" | "metadata" if parsed.is_object() => Ok(parsed),
+        "dict" | "Dict" | "metadata" => no("a mapping"),
+        "list" | "List" | "tuple" | "set" if parsed.is_array() => Ok(parsed),
+        "list" | "List" | "tuple" | "set" => no("a list"),
         "git" => object(value, parsed, Shape::Git),
         "file" => object(value, parsed, Shape::File),
         "artifacts" => object(value, parsed, Shape::Artifacts),
@@ -285,10 +287,7 @@ fn generic(word: &str) -> Option<(&str, Vec<&str>)> {
 /// A text that is JSON stands for what it says.
 fn from_text(value: &Value) -> Value {
     match value {
-        Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| match text.trim().parse::<f64>() {
-            Ok(number) if number.is_finite() => json!(number),
-            _ => value.clone(),
-        }),
+        Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| value.clone()),
         other => other.clone(),
     }
 }

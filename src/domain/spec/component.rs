@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::extras::{Build, Hook, Mount};
-use super::loose::{Amount, EntityName, Flag, Switch, Templated};
+use super::loose::{Amount, EntityName, Exact, Flag, Switch, Templated};
 use super::operation::{Cache, Plugins, Template, Termination};
 use super::run::Run;
 
@@ -48,7 +48,7 @@ pub struct Component {
     pub cache: Option<Cache>,
     /// Retries, timeout and clean-up.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Templated<Termination>>")]
+    #[schemars(with = "Option<Termination>")]
     pub termination: Option<Termination>,
     /// Switches of what accompanies the run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,7 +163,7 @@ pub struct Io {
     /// Old place of `validation.options`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("deprecated" = true))]
-    pub options: Option<Vec<Value>>,
+    pub options: Option<Value>,
 }
 
 /// The type of an input or output, by its word (`int`, `float`, `str`, `bool`, `dict`, `list`, `uri`, `uuid`, …).
@@ -198,22 +198,27 @@ pub struct IoValidation {
     pub multiple_of: Option<f64>,
     /// Fewest digits.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_digits: Option<u32>,
+    #[schemars(with = "Option<Exact>")]
+    pub min_digits: Option<i64>,
     /// Most digits.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_digits: Option<u32>,
+    #[schemars(with = "Option<Exact>")]
+    pub max_digits: Option<i64>,
     /// Most digits after the point.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub decimal_places: Option<u32>,
+    #[schemars(with = "Option<Exact>")]
+    pub decimal_places: Option<i64>,
     /// A regular expression that matches from the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regex: Option<String>,
     /// Fewest characters or elements.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_length: Option<u32>,
+    #[schemars(with = "Option<Exact>")]
+    pub min_length: Option<i64>,
     /// Most characters or elements.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_length: Option<u32>,
+    #[schemars(with = "Option<Exact>")]
+    pub max_length: Option<i64>,
     /// What must be in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contains: Option<Value>,
@@ -222,24 +227,29 @@ pub struct IoValidation {
     pub excludes: Option<Value>,
     /// The only values.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub options: Option<Vec<Value>>,
+    pub options: Option<Value>,
     /// Fewest elements.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_items: Option<u32>,
+    #[schemars(with = "Option<Exact>")]
+    pub min_items: Option<i64>,
     /// Most elements.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_items: Option<u32>,
+    #[schemars(with = "Option<Exact>")]
+    pub max_items: Option<i64>,
     /// Exactly these keys.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Vec<String>>>")]
     pub keys: Option<Vec<String>>,
     /// At least these keys.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Vec<String>>>")]
     pub contains_keys: Option<Vec<String>>,
     /// None of these keys.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Vec<String>>>")]
     pub excludes_keys: Option<Vec<String>>,
     /// The same as `delayValidation`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Switch>")]
+    #[schemars(with = "Option<Flag>")]
     pub delay: Option<bool>,
 }

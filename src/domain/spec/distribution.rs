@@ -207,23 +207,24 @@ impl JsonSchema for Distribution {
             .iter()
             .map(|(kind, _)| {
                 let types: &[&str] = match *kind {
-                    "choice" | "pchoice" => &["array", "string"],
-                    _ => &["array", "object", "string"],
+                    "choice" | "pchoice" => &["array", "string", "null"],
+                    _ => &["array", "object", "string", "null"],
                 };
+                let required: &[&str] = if ["choice", "datetimerange"].contains(kind) { &["value"] } else { &[] };
                 json!({
                     "if": { "properties": { "kind": { "const": kind } }, "required": ["kind"] },
-                    "then": { "properties": { "value": { "type": types, "description": about(kind) } } },
+                    "then": { "required": required, "properties": { "value": { "type": types, "description": about(kind) } } },
                 })
             })
             .collect();
         let words: Vec<&str> = KINDS.iter().map(|(word, _)| *word).collect();
         json_schema!({
             "type": "object", "description": "The values that a param may take.",
-            "required": ["kind", "value"], "additionalProperties": false,
+            "required": ["kind"], "additionalProperties": false,
             "properties": {
                 "kind": { "enum": words, "description": "Which kind of values it is." },
                 "value": {
-                    "type": ["array", "object", "string"],
+                    "type": ["array", "object", "string", "null"],
                     "description": "The values, as the kind wants them: a list, a mapping, or numbers with colons between; or a template.",
                     "examples": [[0.1, 0.01], { "start": 1, "stop": 10, "step": 2 }, "0:1:0.25"],
                 },

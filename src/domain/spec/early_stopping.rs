@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::extras::by_kind;
 use super::matrix::{Optimization, optimization};
-use super::reading::{Fault, Fields, flag, natural, number, text};
+use super::reading::{Fault, Fields, flag, number, text};
 
 /// When a pipeline ends before its last run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,7 +77,14 @@ impl EarlyStopping {
             }
             Some("metric_early_stopping") => {
                 let (metric, value) = (fields.required("metric", text), fields.required("value", number));
-                let optimization = fields.required("optimization", optimization);
+                let optimization = match fields.raw("optimization") {
+                    Some(Value::Number(number)) => {
+                        let message = format!("`{number}` says neither `maximize` nor `minimize`");
+                        fields.faults.push(Fault::late("/optimization", message));
+                        None
+                    }
+                    _ => fields.required("optimization", optimization),
+                };
                 let policy = fields.section("policy", Policy::read);
                 let all = metric.zip(value).zip(optimization);
                 all.map(|((metric, value), optimization)| Self::Metric { metric, value, optimization, policy })
@@ -112,9 +119,9 @@ impl Policy {
             }
             None => None,
         };
-        let evaluation_interval = fields.optional("evaluationInterval", natural).unwrap_or(1);
-        let min_interval = fields.optional("minInterval", natural).unwrap_or(0);
-        let min_samples = fields.optional("minSamples", natural).unwrap_or(0);
+        let evaluation_interval = fields.at_least(0, "evaluationInterval").unwrap_or(1);
+        let min_interval = fields.at_least(0, "minInterval").unwrap_or(0);
+        let min_samples = fields.at_least(0, "minSamples").unwrap_or(0);
         let made = against.map(|against| Self {
             against,
             evaluation_interval: evaluation_interval.max(1),

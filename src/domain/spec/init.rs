@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::container::Container;
 use super::extras::{section, words};
-use super::loose::{Flag, Templated, WholeNumber};
+use super::loose::{Flag, Templated, Whole};
 
 section! { "What is prepared before the main container: at most one of artifacts, paths, git, dockerfile, file, tensorboard and the refs." Init {
     "artifacts": Option<Templated<Artifacts>>, "Files of earlier runs.";
@@ -63,8 +63,8 @@ section! { "A Dockerfile to generate." Dockerfile {
     "postRunCopy": Option<Templated<Vec<PathOrPair>>>, "What is copied in last.";
     "run": Option<Templated<Vec<String>>>, "Commands.";
     "langEnv": Option<String>, "The locale.";
-    "uid": Option<WholeNumber>, "The user id.";
-    "gid": Option<WholeNumber>, "The group id.";
+    "uid": Whole, "The user id.";
+    "gid": Whole, "The group id.";
     "username": Option<String>, "The user.";
     "userHome": Option<String>, "The home of the user.";
     "filename": Option<String>, "The name of the file.";
@@ -104,10 +104,10 @@ shapes! {
     /// A path, or a list of paths and pairs; or a template.
     Paths { "type": ["string", "array", "null"], "items": { "type": ["string", "array"], "items": { "type": "string" } } }
     /// A list of UUIDs, or UUIDs with commas between; or a template.
-    Uuids { "type": ["string", "array", "null"], "items": {
+    Uuids { "type": ["string", "array", "null"], "pattern": r"^[-0-9a-fA-F, {}]+$|\{\{.+\}\}", "items": {
         "type": "string", "pattern": r"^(urn:uuid:)?[{]?[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}[}]?$|\{\{.+\}\}",
         "description": "A UUID.", "examples": ["fcc462d7-6410-4eb6-98d3-cca509f34154"]
     } }
     /// A mapping, or a list of pairs; or a template.
-    Variables { "type": ["object", "array", "string", "null"], "items": { "type": "array" } }
+    Variables { "type": ["object", "array", "string", "null"], "items": { "type": "array" }, "pattern": r"\{\{\s*.+\s*\}\}", "examples": [{"LANG": "C.UTF-8"}] }
 }

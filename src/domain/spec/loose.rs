@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
 
 /// A value of type `T`, or a text with a template in it.
 #[derive(Debug)]
@@ -31,7 +32,13 @@ impl<T: JsonSchema> JsonSchema for Inline<T> {
         format!("Inline{}", T::schema_name()).into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        T::json_schema(generator)
+        let mut schema = T::json_schema(generator);
+        // Nothing looks at its version.
+        let version = generator.subschema_for::<PlainAmount>();
+        if let Some(Value::Object(fields)) = schema.get_mut("properties") {
+            fields.insert("version".to_owned(), version.into());
+        }
+        schema
     }
 }
 
@@ -54,7 +61,7 @@ macro_rules! shape {
 
 shape! {
     /// A text with a template such as `{{ x }}` in it.
-    TemplateText { "type": "string", "pattern": r"\{\{.+\}\}", "examples": ["{{ lr }}"] }
+    TemplateText { "type": "string", "pattern": r"\{\{\s*.+\s*\}\}", "examples": ["{{ lr }}"] }
     /// Letters, digits, `-` and `_`; or a template.
     EntityName { "type": ["string", "null"], "pattern": r"^[-a-zA-Z0-9_]+$|\{\{.+\}\}", "examples": ["train"] }
     /// `true` or `false`, in any of Polyaxon's spellings; or a template.
@@ -67,38 +74,39 @@ shape! {
         "type": ["number", "boolean", "string", "null"],
         "pattern": r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$|\{\{.+\}\}", "examples": [2.5]
     }
-    /// A whole number of at least 1; or a template.
-    Count {
-        "type": ["integer", "string", "null"], "minimum": 1,
-        "pattern": r"^\s*\+?[0-9]+\s*$|\{\{(.|\n)*\}\}", "examples": [10]
-    }
-    /// A whole number; or a template.
-    Whole {
-        "type": ["integer", "string", "null"],
-        "pattern": r"^\s*[-+]?[0-9]+\s*$|\{\{(.|\n)*\}\}", "examples": [7]
-    }
     /// A whole number, not as a text; or a template.
-    Exact { "type": ["integer", "string", "null"], "pattern": r"\{\{(.|\n)*\}\}", "examples": [7] }
+    Exact { "type": ["integer", "string", "null"], "pattern": r"\{\{\s*.+\s*\}\}", "examples": [7] }
     /// A whole number, not as a text; or a template. Never nothing.
-    Interval { "type": ["integer", "string"], "pattern": r"\{\{(.|\n)*\}\}", "examples": [1] }
-    /// A mapping of texts; numbers and booleans count as texts.
+    Interval { "type": ["integer", "string"], "pattern": r"\{\{\s*.+\s*\}\}", "examples": [1] }
+    /// A mapping of texts; anything else counts as its text in JSON.
     Texts {
         "type": ["object", "null"],
-        "additionalProperties": { "type": ["string", "number", "boolean"] }, "examples": [{"team": "vision"}]
+        "additionalProperties": { "type": ["string", "number", "boolean", "array", "object"] },
+        "examples": [{"team": "vision"}]
     }
     /// `true` or `false`, in any of Polyaxon's spellings; no template.
     Switch {
         "type": ["boolean", "integer", "string", "null"], "minimum": 0, "maximum": 1,
         "pattern": r"^(?i:true|false|yes|no|on|off|y|n|t|f|0|1)$", "examples": [true, false]
     }
-    /// A whole number, or a text that is one; or a template.
+    /// A whole number, or a text that is one.
     WholeNumber {
-        "type": ["integer", "boolean", "string", "null"], "pattern": r"^\s*[-+]?[0-9_]+(\.0*)?\s*$|\{\{.+\}\}", "examples": [1000]
+        "type": ["integer", "boolean", "string", "null"], "pattern": r"^\s*[-+]?[0-9_]+(\.0*)?\s*$", "examples": [1000]
+    }
+    /// A whole number, or a text that is one; or a template.
+    Whole {
+        "type": ["integer", "boolean", "string", "null"],
+        "pattern": r"^\s*[-+]?[0-9_]+(\.0*)?\s*$|\{\{\s*.+\s*\}\}", "examples": [7]
+    }
+    /// A number; no template.
+    PlainAmount {
+        "type": ["number", "boolean", "string", "null"],
+        "pattern": r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$", "examples": [2.5]
     }
     /// A whole number above 0; or a template.
-    AtLeastOne {
-        "type": ["integer", "string", "null"], "minimum": 1,
-        "pattern": r"^\s*[+]?0*[1-9][0-9_]*(\.0*)?\s*$|\{\{.+\}\}", "examples": [4]
+    Count {
+        "type": ["integer", "boolean", "string", "null"], "minimum": 1, "not": { "const": false },
+        "pattern": r"^\s*[+]?0*[1-9][0-9_]*(\.0*)?\s*$|\{\{\s*.+\s*\}\}", "examples": [4]
     }
     /// A moment: an ISO 8601 text, or seconds since 1970; or a template.
     Moment { "type": ["string", "number"], "examples": ["2026-01-31T12:00:00Z"] }

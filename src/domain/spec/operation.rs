@@ -54,7 +54,7 @@ pub struct Operation {
     pub cache: Option<Cache>,
     /// Retries, timeout and clean-up.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Templated<Termination>>")]
+    #[schemars(with = "Option<Termination>")]
     pub termination: Option<Termination>,
     /// Switches of what accompanies the run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -140,6 +140,7 @@ pub struct Operation {
     pub patch_strategy: Option<PatchStrategy>,
     /// Marks it as a preset: a partial operation that others name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Switch>")]
     pub is_preset: Option<bool>,
     /// A partial `run` that is merged over the component's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -388,11 +389,13 @@ pub struct Plugins {
 pub struct Template {
     /// Whether it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
     pub enabled: Option<bool>,
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The fields to fill in.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Templated<Vec<String>>>")]
     pub fields: Option<Vec<String>>,
 }

@@ -11,20 +11,31 @@ pub struct Fault {
     pub pointer: String,
     /// What is wrong, as a sentence without a full stop.
     pub message: String,
-    /// Whether it only matters when the run is made: a template, which is filled in by then, or a missing field, of
-    /// which the schema says whether a file may lack it.
-    pub late: bool,
+    /// When it is one.
+    pub when: When,
+}
+
+/// When something that cannot be read is a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// As soon as it is written.
+    Written,
+    /// When the run is made, which then fails: the original reads the file, and finds out as late.
+    Made,
+    /// When the run is made, if at all: a template, which is filled in by then, or a missing field, of which the schema
+    /// says whether a file may lack it.
+    Filled,
 }
 
 impl Fault {
     /// A fault at a place.
     pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), message: message.into(), late: false }
+        Self { pointer: pointer.into(), message: message.into(), when: When::Written }
     }
 
-    /// A fault that only matters when the run is made.
+    /// A fault that only matters when the run is made, and does.
     pub fn late(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { late: true, ..Self::new(pointer, message) }
+        Self { when: When::Made, ..Self::new(pointer, message) }
     }
 
     /// The same fault, seen from the section around.
@@ -43,12 +54,14 @@ impl std::fmt::Display for Fault {
 
 /// The faults that are certain as soon as the file is written.
 pub fn certain<T>(read: Result<T, Vec<Fault>>) -> Vec<Fault> {
-    read.err().unwrap_or_default().into_iter().filter(|fault| !fault.late).collect()
+    read.err().unwrap_or_default().into_iter().filter(|fault| fault.when == When::Written).collect()
 }
 
 /// Whether a value is a text with a template in it.
 pub fn is_template(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.contains("{{"))
+    let inner = value.as_str().and_then(|text| text.split_once("{{")).map(|(_, rest)| rest);
+    // Between the braces stands something.
+    inner.is_some_and(|inner| inner.char_indices().nth(1).is_some_and(|(at, _)| inner[at..].contains("}}")))
 }
 
 /// The fields of a mapping, read one after another; faults are gathered.
@@ -79,10 +92,12 @@ impl<'v> Fields<'v> {
         Self { strict: true, ..Self::of(value) }
     }
 
-    fn demand(&mut self, key: &str) {
+    /// Notes that a field must be there.
+    pub fn demand(&mut self, key: &str) {
         if self.map.is_some() && self.raw(key).is_none() {
             let fault = Fault::new("", format!("the field `{key}` is missing"));
-            self.faults.push(Fault { late: !self.strict, ..fault });
+            let when = if self.strict { When::Written } else { When::Filled };
+            self.faults.push(Fault { when, ..fault });
         }
     }
 
@@ -97,7 +112,7 @@ impl<'v> Fields<'v> {
         match read(value) {
             Ok(value) => Some(value),
             Err(message) => {
-                self.faults.push(Fault { pointer: format!("/{key}"), message, late: is_template(value) });
+                self.faults.push(Fault { pointer: format!("/{key}"), message, when: when_known(value) });
                 None
             }
         }
@@ -109,11 +124,21 @@ impl<'v> Fields<'v> {
         self.optional(key, read)
     }
 
+    /// A whole number whose size matters only when the run is made.
+    pub fn at_least(&mut self, least: i64, key: &str) -> Option<u64> {
+        let number = self.optional(key, integer)?;
+        if number < least {
+            let message = format!("`{number}` is too small: the smallest value is {least}");
+            self.faults.push(Fault::late(format!("/{key}"), message));
+        }
+        u64::try_from(number).ok()
+    }
+
     /// A section in a field that may be absent, with faults of its own.
     pub fn section<T>(&mut self, key: &str, read: impl FnOnce(&'v Value) -> Result<T, Vec<Fault>>) -> Option<T> {
         let value = self.raw(key)?;
         if is_template(value) {
-            self.faults.push(Fault::late(format!("/{key}"), TEMPLATE));
+            self.faults.push(Fault { when: When::Filled, ..Fault::new(format!("/{key}"), TEMPLATE) });
             return None;
         }
         match read(value) {
@@ -169,7 +194,11 @@ const TEMPLATE: &str = "it is a template that has not been filled in";
 
 /// The fault of a whole section.
 pub(super) fn whole(value: &Value, wanted: &str) -> Fault {
-    Fault { pointer: String::new(), message: expected(wanted, value), late: is_template(value) }
+    Fault { when: when_known(value), ..Fault::new("", expected(wanted, value)) }
+}
+
+fn when_known(value: &Value) -> When {
+    if is_template(value) { When::Filled } else { When::Written }
 }
 
 fn expected(wanted: &str, value: &Value) -> String {
@@ -190,9 +219,10 @@ fn expected(wanted: &str, value: &Value) -> String {
     format!("expected {wanted}, got {got}")
 }
 
-/// A number, or a text that is one; finite.
+/// A number, or a text that is one, or a truth value as 0 or 1; finite.
 pub(super) fn number(value: &Value) -> Result<f64, String> {
     let read = match value {
+        Value::Bool(b) => Some(f64::from(u8::from(*b))),
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
@@ -200,11 +230,16 @@ pub(super) fn number(value: &Value) -> Result<f64, String> {
     read.filter(|number: &f64| number.is_finite()).ok_or_else(|| expected("a number", value))
 }
 
-/// A whole number, or a text that is one.
+/// A whole number, or a text that is one (`2.0` too), or a truth value as 0 or 1.
 pub(super) fn integer(value: &Value) -> Result<i64, String> {
     let read = match value {
+        Value::Bool(b) => Some(i64::from(*b)),
         Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(exact)),
-        Value::String(text) => text.trim().parse().ok(),
+        Value::String(text) => {
+            let text = text.trim();
+            let whole = text.split_once('.').filter(|(_, rest)| rest.chars().all(|c| c == '0')).map(|(whole, _)| whole);
+            whole.unwrap_or(text).parse().ok()
+        }
         _ => None,
     };
     read.ok_or_else(|| expected("a whole number", value))
@@ -220,12 +255,6 @@ pub(super) fn count(value: &Value) -> Result<u64, String> {
         number if number >= 1 => Ok(number.unsigned_abs()),
         number => Err(format!("`{number}` is too small: the smallest value is 1")),
     }
-}
-
-/// A whole number of at least zero.
-pub(super) fn natural(value: &Value) -> Result<u64, String> {
-    let number = integer(value)?;
-    u64::try_from(number).map_err(|_| format!("`{number}` is too small: the smallest value is 0"))
 }
 
 /// A text.
@@ -268,15 +297,23 @@ pub(super) fn flag(value: &Value) -> Result<bool, String> {
 
 /// A civil date.
 pub(super) fn date(value: &Value) -> Result<jiff::civil::Date, String> {
-    let read = value.as_str().and_then(|text| text.trim().get(..10).filter(|_| text.trim().len() == 10)?.parse().ok());
-    read.ok_or_else(|| expected("a date, `YYYY-MM-DD`", value))
+    // A moment at midnight is a date as well.
+    let midnight = |moment: Timestamp| {
+        let moment = jiff::Timestamp::from_millisecond(moment.0).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
+        (moment.time() == jiff::civil::Time::midnight()).then(|| moment.date())
+    };
+    moment(value).ok().and_then(midnight).ok_or_else(|| expected("a date, `YYYY-MM-DD`", value))
 }
 
-/// A moment: an ISO 8601 text (UTC when it names no zone), a date, or seconds since 1970.
+/// A moment: an ISO 8601 text (UTC when it names no zone), a date, or seconds since 1970; a number as a text too.
 pub(super) fn moment(value: &Value) -> Result<Timestamp, String> {
     let wanted = || expected("a moment, `YYYY-MM-DDTHH:MM:SSZ`", value);
-    if let Some(seconds) = value.as_f64() {
-        return Ok(Timestamp((seconds * 1000.0) as i64));
+    let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+    if let Some(number) = number {
+        // Larger ones count in milliseconds, as in the original.
+        let milliseconds = if number.abs() > 2e10 { number } else { number * 1000.0 };
+        let in_time = (-62_135_596_800_000.0..=253_402_300_799_999.0).contains(&milliseconds);
+        return in_time.then_some(Timestamp(milliseconds as i64)).ok_or_else(wanted);
     }
     let text = value.as_str().ok_or_else(wanted)?.trim();
     if let Ok(moment) = text.parse::<jiff::Timestamp>() {

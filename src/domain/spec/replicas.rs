@@ -77,13 +77,13 @@ distributed! {
         /// When it has succeeded.
         success_policy: String = "Option<String>",
         /// The replica that coordinates.
-        chief: Replica = "Option<Templated<Replica>>",
+        chief: Replica = "Option<Replica>",
         /// The parameter servers.
-        ps: Replica = "Option<Templated<Replica>>",
+        ps: Replica = "Option<Replica>",
         /// The workers.
-        worker: Replica = "Option<Templated<Replica>>",
+        worker: Replica = "Option<Replica>",
         /// The replica that evaluates.
-        evaluator: Replica = "Option<Templated<Replica>>",
+        evaluator: Replica = "Option<Replica>",
     }
 }
 
@@ -99,9 +99,9 @@ distributed! {
         /// Processes per node.
         n_proc_per_node: i64 = "Option<Templated<i64>>",
         /// The replica that coordinates.
-        master: Replica = "Option<Templated<Replica>>",
+        master: Replica = "Option<Replica>",
         /// The workers.
-        worker: Replica = "Option<Templated<Replica>>",
+        worker: Replica = "Option<Replica>",
     }
 }
 
@@ -115,9 +115,9 @@ distributed! {
         /// Processes per worker.
         slots_per_worker: i64 = "Option<Templated<i64>>",
         /// The replica that starts the others.
-        launcher: Replica = "Option<Templated<Replica>>",
+        launcher: Replica = "Option<Replica>",
         /// The workers.
-        worker: Replica = "Option<Templated<Replica>>",
+        worker: Replica = "Option<Replica>",
     }
 }
 
@@ -133,13 +133,13 @@ distributed! {
         /// The version of Ray.
         ray_version: String = "Option<String>",
         /// The head.
-        head: RayReplica = "Option<Templated<RayReplica>>",
+        head: RayReplica = "Option<RayReplica>",
         /// Groups of workers, by name.
-        workers: BTreeMap<String, RayReplica> = "Option<BTreeMap<String, Templated<RayReplica>>>",
+        workers: BTreeMap<String, RayReplica> = "Option<BTreeMap<String, RayReplica>>",
         /// Whether Ray itself scales the workers.
         enable_in_tree_autoscaling: Value = "Option<Flag>",
         /// How it scales them.
-        autoscaler_options: Value = "Option<Templated<RayAutoscaler>>",
+        autoscaler_options: Value = "Option<RayAutoscaler>",
     }
 }
 
@@ -147,9 +147,9 @@ distributed! {
     /// A Dask cluster.
     DaskClusterRun "daskcluster" {
         /// The workers.
-        worker: Replica = "Option<Templated<Replica>>",
+        worker: Replica = "Option<Replica>",
         /// The scheduler.
-        scheduler: Replica = "Option<Templated<Replica>>",
+        scheduler: Replica = "Option<Replica>",
         /// Fewest workers.
         min_replicas: i64 = "Option<Templated<i64>>",
         /// Most workers.

@@ -11,7 +11,7 @@ use super::early_stopping::EarlyStopping;
 use super::extras::{Environment, by_kind};
 use super::init::Init;
 use super::kubernetes::Volume;
-use super::loose::{AtLeastOne, Flag, Inline, Templated};
+use super::loose::{Count, Flag, Inline, Templated};
 use super::replicas::{DaskClusterRun, MpiJobRun, PytorchJobRun, RayClusterRun, TfJobRun};
 
 /// The kinds of what can run, by the word in `run.kind`.
@@ -52,7 +52,7 @@ macro_rules! workload {
             $($(#[$of_field])* pub $field: $type,)*
             /// Labels, node selector, tolerations and other pod settings.
             #[serde(skip_serializing_if = "Option::is_none")]
-            #[schemars(with = "Option<Templated<Environment>>")]
+            #[schemars(with = "Option<Environment>")]
             pub environment: Option<Value>,
             /// Names of connections to mount.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -149,15 +149,15 @@ pub struct DagRun {
     pub kind: String,
     /// The operations, each with a name and a reference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Option<Templated<Vec<Inline<Operation>>>>")]
+    #[schemars(with = "Option<Vec<Inline<Operation>>>")]
     pub operations: Vec<Value>,
     /// Components that `dagRef` names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Option<Templated<Vec<Inline<Component>>>>")]
+    #[schemars(with = "Option<Vec<Inline<Component>>>")]
     pub components: Vec<Value>,
     /// Pod settings that all operations inherit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Templated<Environment>>")]
+    #[schemars(with = "Option<Environment>")]
     pub environment: Option<Value>,
     /// Names of connections that all operations inherit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -169,7 +169,7 @@ pub struct DagRun {
     pub volumes: Vec<Value>,
     /// Most operations at once; unlimited when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<AtLeastOne>")]
+    #[schemars(with = "Option<Count>")]
     pub concurrency: Option<Value>,
     /// When it is stopped before its end.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -147,7 +147,13 @@ impl Schedule {
                 });
                 line.map(|line| When::Cron { line, time_zone })
             }
-            "interval" => fields.required("frequency", every).map(When::Every),
+            "interval" => match fields.required("frequency", milliseconds) {
+                Some(length) if length <= 0 => {
+                    fields.faults.push(Fault::late("/frequency", "a frequency is longer than nothing"));
+                    None
+                }
+                length => length.map(|length| When::Every(Span(length.unsigned_abs()))),
+            },
             "datetime" => fields.required("startAt", moment).map(|_| When::Once),
             other => {
                 fields.faults.push(Fault::new("/kind", format!("`{other}` is no kind of schedule")));
@@ -179,13 +185,6 @@ impl Schedule {
             depends_on_past: false,
             catchup: Catchup::default(),
         }
-    }
-}
-
-fn every(value: &Value) -> Result<Span, String> {
-    match u64::try_from(milliseconds(value)?) {
-        Ok(span) if span > 0 => Ok(Span(span)),
-        _ => Err("a frequency is longer than nothing".to_owned()),
     }
 }
 

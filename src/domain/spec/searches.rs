@@ -1,17 +1,18 @@
 //! The schemas of the kinds of `matrix:`, of what stands in them, and of early stopping.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::component::Words;
 use super::distribution::Distribution;
 use super::early_stopping::EarlyStopping;
 use super::extras::{AnyMap, section, words};
-use super::loose::{Amount, Count, Exact, Flag, Interval, Templated, Whole};
+use super::loose::{Amount, Count, Exact, Flag, Interval, PlainAmount, Templated, WholeNumber};
+use super::operation::ParamSpec;
 
 /// A mapping of distributions by the name of the param.
-type Params = Templated<std::collections::BTreeMap<String, Templated<Distribution>>>;
+type Params = Templated<BTreeMap<String, Templated<Distribution>>>;
 /// A list of rules of early stopping.
 type Stops = Templated<Vec<EarlyStopping>>;
 
@@ -62,7 +63,7 @@ section! { "Where a Gaussian process expects the best." BayesMatrix {
     "utilityFunction": Option<UtilityFunction>, "How promising a point is.";
     "seed": Exact, "The beginning of the draws; each search has its own when absent or 0.";
     "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
-    "tuner": Option<TunerRef>, "The component that makes suggestions instead.";
+    "tuner": Option<Templated<TunerRef>>, "The component that makes suggestions instead.";
     "earlyStopping": Stops, "When it is ended before its last run.";
 } }
 
@@ -102,32 +103,32 @@ section! { "The param that is the resource of hyperband." OptimizationResource {
 section! { "How promising a point is, from what a Gaussian process expects there." UtilityFunction {
     "acquisitionFunction": Option<AcquisitionFunction>, "The formula; `ucb` when absent.";
     "gaussianProcess": Option<GaussianProcessFields>, "What is assumed between the observations.";
-    "kappa": Amount, "How much uncertainty counts; `ucb` needs it.", 2.576;
-    "eps": Amount, "The least improvement that counts; `ei` and `poi` need it.", 0.01;
-    "numWarmup": Whole, "Random points that are looked at; 5 when absent.";
-    "numIterations": Whole, "Climbs from the best of them and from random points; 10 when absent.";
+    "kappa": PlainAmount, "How much uncertainty counts; `ucb` needs it.", 2.576;
+    "eps": PlainAmount, "The least improvement that counts; `ei` and `poi` need it.", 0.01;
+    "numWarmup": Option<WholeNumber>, "Random points that are looked at; 5 when absent.";
+    "numIterations": Option<WholeNumber>, "Climbs from the best of them and from random points; 10 when absent.";
 } }
 
 section! { "What is assumed between the observations." GaussianProcessFields {
     "kernel": Option<KernelWord>, "How alike near points are; `matern` when absent.";
-    "lengthScale": Amount, "Over which distance; 1.0 when absent.", 1.0;
-    "nu": Amount, "How smooth matern is; 1.5 when absent.", 1.5;
-    "numRestartsOptimizer": Whole, "Further climbs for the length scale; 0 when absent.";
+    "lengthScale": PlainAmount, "Over which distance; 1.0 when absent.", 1.0;
+    "nu": PlainAmount, "How smooth matern is; 1.5 when absent.", 1.5;
+    "numRestartsOptimizer": Option<WholeNumber>, "Further climbs for the length scale; 0 when absent.";
 } }
 
 section! { "A component that makes suggestions." TunerRef {
     "hubRef": String | required, "The component, `name` or `name:tag`.", "my-tuner";
-    "presets": Option<Words>, "Names of presets that are merged over it.";
+    "presets": Option<Templated<Vec<String>>>, "Names of presets that are merged over it.";
     "queue": Option<String>, "The queue that it goes to.";
     "namespace": Option<String>, "The Kubernetes namespace to run in.";
-    "params": Option<AnyMap>, "Values for its inputs, by name.";
+    "params": Option<Templated<BTreeMap<String, ParamSpec>>>, "Values for its inputs, by name, in their long form.";
 } }
 
 section! { "Ends it when a metric is good enough." MetricStopping {
     "kind" = "metric_early_stopping", "Always `metric_early_stopping`.";
     "metric": String | required, "The name of the output.", "loss";
     "value": Amount | required, "What is good enough.", 0.1;
-    "optimization": OptimizationWord | required, "Which value is better.";
+    "optimization": Optimizing | required, "Which value is better.";
     "policy": Option<StoppingPolicy>, "Stops single runs that do badly beside the others instead.";
 } }
 
@@ -139,35 +140,51 @@ section! { "Ends it when too many runs have failed." FailureStopping {
 section! { "Stops runs that are worse than the median of the others." MedianPolicy {
     "kind" = "median", "Always `median`.";
     "evaluationInterval": Interval, "Every how many observations it is looked at; every one when absent.", 1;
-    "minInterval": Whole, "Observations of a run before it may be stopped.";
-    "minSamples": Whole, "Runs that must have been observed.";
+    "minInterval": Exact, "Observations of a run before it may be stopped.";
+    "minSamples": Exact, "Runs that must have been observed.";
 } }
 
 section! { "Stops runs that are worse than the average of the others." AveragePolicy {
     "kind" = "average", "Always `average`.";
     "evaluationInterval": Interval, "Every how many observations it is looked at; every one when absent.", 1;
-    "minInterval": Whole, "Observations of a run before it may be stopped.";
-    "minSamples": Whole, "Runs that must have been observed.";
+    "minInterval": Exact, "Observations of a run before it may be stopped.";
+    "minSamples": Exact, "Runs that must have been observed.";
 } }
 
 section! { "Stops runs that are further from the best than a percentage of it." DiffPolicy {
     "kind" = "diff", "Always `diff`.";
     "percent": Amount | required, "How far, in percent of the best.", 10;
-    "evaluationInterval": Interval, "Every how many observations it is looked at; every one when absent.", 1;
-    "minInterval": Whole, "Observations of a run before it may be stopped.";
-    "minSamples": Whole, "Runs that must have been observed.";
+    "evaluationInterval": Interval | required, "Every how many observations it is looked at.", 1;
+    "minInterval": Exact, "Observations of a run before it may be stopped.";
+    "minSamples": Exact, "Runs that must have been observed.";
 } }
 
 section! { "Stops the worst percentage of the runs." TruncationPolicy {
     "kind" = "truncation", "Always `truncation`.";
     "percent": Amount | required, "How many, in percent.", 50;
-    "evaluationInterval": Interval, "Every how many observations it is looked at; every one when absent.", 1;
-    "minInterval": Whole, "Observations of a run before it may be stopped.";
-    "minSamples": Whole, "Runs that must have been observed.";
+    "evaluationInterval": Interval | required, "Every how many observations it is looked at.", 1;
+    "minInterval": Exact, "Observations of a run before it may be stopped.";
+    "minSamples": Exact, "Runs that must have been observed.";
     "includeSucceeded": Option<Flag>, "Whether runs that have succeeded are ranked too.";
 } }
 
 words! { "Which value of a metric is better." OptimizationWord ["maximize", "minimize"] }
+/// `maximize` or `minimize`; a number, which Polyaxon takes too, means neither.
+#[derive(Debug)]
+pub struct Optimizing;
+
+impl JsonSchema for Optimizing {
+    fn schema_name() -> Cow<'static, str> {
+        "Optimizing".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({
+            "type": ["string", "number"], "pattern": "^(maximize|minimize)$",
+            "description": "Which value of a metric is better.", "examples": ["maximize", "minimize"],
+        })
+    }
+}
+
 words! { "The type of a resource." ResourceType ["int", "float"] }
 words! { "How promising a point is: upper confidence bound, expected improvement, probability of improvement." AcquisitionFunction ["ucb", "ei", "poi"] }
 words! { "How alike near points are." KernelWord ["matern", "rbf"] }

@@ -105,7 +105,7 @@ fn free_id(row: &RunRow, records: &dyn Records) -> Result<RunId, Unreadable> {
 /// An operation with the image that was built for another life of it, if one was.
 pub(super) fn with_image_of(mut operation: CompiledOperation, former: &CompiledOperation) -> CompiledOperation {
     let mut image = None;
-    pods(&former.run, &mut |_, pod| {
+    each_pod(&former.run, &mut |_, pod| {
         let found = pod.pointer("/container/image").and_then(Value::as_str);
         image = image.take().or(found.map(str::to_owned));
     });

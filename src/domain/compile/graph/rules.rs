@@ -10,7 +10,7 @@ use crate::domain::compile::codes;
 use crate::domain::compile::inputs::{Siblings, check_declarations};
 use crate::domain::compile::load::Source;
 use crate::domain::compile::text::shown;
-use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 
 /// Graphs inside graphs at most; a deeper nesting is a mistake or an attack.
 const MAX_NESTING: usize = 16;
@@ -65,8 +65,12 @@ pub(in crate::domain::compile) fn component<'d>(
     })
 }
 
-/// The operations of a graph by name, with their place in the list.
-pub(in crate::domain::compile) fn siblings<'d>(operations: &[Source<'d>], problems: &mut Diagnostics) -> Siblings<'d> {
+/// The operations of a graph by name, with their place in the list. `judge` says how bad two of one name are.
+pub(in crate::domain::compile) fn siblings<'d>(
+    operations: &[Source<'d>],
+    judge: impl Fn(&Source<'d>, &Source<'d>) -> Severity,
+    problems: &mut Diagnostics,
+) -> Siblings<'d> {
     let mut siblings = Siblings::new();
     for (i, at) in (0..).zip(operations) {
         let Some(name) = at.map().and_then(|map| map.get("name")).and_then(Value::as_str).filter(|n| !n.is_empty())
@@ -77,7 +81,12 @@ pub(in crate::domain::compile) fn siblings<'d>(operations: &[Source<'d>], proble
             continue;
         };
         if let Some(first) = siblings.insert(name, i) {
-            problems.push(twice("operations", name, &operations[first as usize], at));
+            let first = &operations[first as usize];
+            let problem = twice("operations", name, first, at);
+            problems.push(match judge(first, at) {
+                Severity::Error => problem,
+                severity => Diagnostic { severity, code: codes::FAILS_LATER, ..problem },
+            });
         }
     }
     siblings

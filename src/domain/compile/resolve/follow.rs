@@ -120,9 +120,10 @@ impl<'d> Resolving<'_, 'd> {
 /// The problems with the references of an operation: exactly one of them must be there.
 pub(in crate::domain::compile) fn reference_problems(operation: &Map<String, Value>, at: &Source<'_>) -> Diagnostics {
     let mut problems = Diagnostics::default();
-    let present = |key: &str| operation.get(key).is_some_and(|value| !value.is_null());
+    let present = |key: &str| operation.get(key).is_some_and(|value| !value.is_null() && value != "");
     let named: Vec<&str> = ["hubRef", "pathRef", "urlRef", "dagRef"].into_iter().filter(|key| present(key)).collect();
-    if kind_of(operation) == Some("component") {
+    // A preset may name none, and several.
+    if kind_of(operation) == Some("component") || operation.get("isPreset").and_then(flag) == Some(true) {
         return problems;
     }
     if named.len() > 1 {

@@ -19,7 +19,7 @@ use crate::domain::compile::merge::merge;
 use crate::domain::compile::sections;
 use crate::domain::compile::text::shown;
 use crate::domain::compile::value::flag;
-use crate::domain::diagnostic::Place;
+use crate::domain::diagnostic::{Place, Severity};
 use crate::domain::ids::QueueName;
 use crate::domain::spec::{EarlyStopping, Limit, PatchStrategy, Trigger};
 
@@ -76,7 +76,7 @@ impl<'d> Resolving<'_, 'd> {
         }
         let components = rules::components(&here.at("/run"), &mut self.problems);
         let places: Vec<Source<'d>> = (0..count).map(|i| operations.at(&format!("/{i}"))).collect();
-        let siblings = rules::siblings(&places, &mut self.problems);
+        let siblings = rules::siblings(&places, |_, _| Severity::Error, &mut self.problems);
         if self.problems.errors() > before {
             return None;
         }

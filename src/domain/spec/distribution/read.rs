@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Distribution;
 use crate::domain::spec::reading::{
-    Fault, Fields, date, integer, is_template, milliseconds, moment, natural, number, text, whole,
+    Fault, Fields, When, date, integer, is_template, milliseconds, moment, number, text, whole,
 };
 
 /// The words of `kind`, with the fields of `value` in the order of a list; those after `|` may be left out.
@@ -39,7 +39,10 @@ impl Distribution {
     pub fn read(written: &Value) -> Result<Self, Vec<Fault>> {
         let mut fields = Fields::of(written);
         let kind = fields.required("kind", text);
-        let made = kind.and_then(|kind| fields.required_section("value", |value| Self::of(&kind, value)));
+        let made = kind.and_then(|kind| fields.section("value", |value| Self::of(&kind, value)));
+        if fields.raw("value").is_none() {
+            fields.faults.push(Fault::late("", "it has no values"));
+        }
         fields.finish(made)
     }
 
@@ -50,7 +53,7 @@ impl Distribution {
         };
         match kind {
             "choice" => match value {
-                Value::Array(values) if values.is_empty() => Err(vec![Fault::new("", "the list is empty")]),
+                Value::Array(values) if values.is_empty() => Err(vec![Fault::late("", "the list is empty")]),
                 Value::Array(values) => Ok(Self::Choice { values: values.clone() }),
                 other => Err(vec![whole(other, "a list")]),
             },
@@ -59,6 +62,12 @@ impl Distribution {
                 let named = named(kind, value, &required, &optional)?;
                 let mut fields = Fields::strict(&named);
                 let made = Self::ranged(kind, &mut fields);
+                // The whole may be a template, a part of it may not.
+                fields
+                    .faults
+                    .iter_mut()
+                    .filter(|fault| fault.when == When::Filled)
+                    .for_each(|fault| fault.when = When::Written);
                 // In a list, a place is an index.
                 if value.is_array() {
                     for fault in &mut fields.faults {
@@ -84,15 +93,16 @@ impl Distribution {
             }
             "linspace" | "geomspace" | "logspace" => {
                 let (start, stop) = (fields.required("start", number), fields.required("stop", number));
-                let num = fields.required("num", natural);
-                let base = fields.optional("base", number);
+                fields.demand("num");
+                let num = fields.at_least(0, "num");
+                let base = fields.optional("base", integer);
                 let (start, stop) = ordered(start?, stop?, fields)?;
                 let num = num?;
                 match kind {
                     "linspace" => Self::LinSpace { start, stop, num },
-                    "logspace" => Self::LogSpace { start, stop, num, base: base.unwrap_or(10.0) },
+                    "logspace" => Self::LogSpace { start, stop, num, base: base.map_or(10.0, |base| base as f64) },
                     _ if start * stop <= 0.0 => {
-                        fields.faults.push(Fault::new("/start", "a geometric series does not touch zero"));
+                        fields.faults.push(Fault::late("/start", "a geometric series does not touch zero"));
                         return None;
                     }
                     _ => Self::GeomSpace { start, stop, num },
@@ -109,6 +119,7 @@ impl Distribution {
                 Self::DateTimeRange { start: start?, stop: stop?, step: a_step(step?, fields)? }
             }
             "uniform" | "quniform" | "loguniform" | "qloguniform" => {
+                fields.optional("size", integer);
                 let (low, high) = (fields.required("low", number), fields.required("high", number));
                 let q = kind.starts_with('q').then(|| fields.required("q", not_zero));
                 let (low, high) = (low?, high?);
@@ -120,11 +131,12 @@ impl Distribution {
                 }
             }
             _ => {
+                fields.optional("size", integer);
                 let (loc, scale) = (fields.required("loc", number), fields.required("scale", number));
                 let q = kind.starts_with('q').then(|| fields.required("q", not_zero));
                 let (loc, scale) = (loc?, scale?);
                 if scale < 0.0 {
-                    fields.faults.push(Fault::new("/scale", "a standard deviation is not negative"));
+                    fields.faults.push(Fault::late("/scale", "a standard deviation is not negative"));
                     return None;
                 }
                 match (kind, q) {
@@ -156,7 +168,7 @@ fn a_step(step: i64, fields: &mut Fields<'_>) -> Option<i64> {
     if step != 0 {
         return Some(step);
     }
-    fields.faults.push(Fault::new("/step", "it may not be zero"));
+    fields.faults.push(Fault::late("/step", "it may not be zero"));
     None
 }
 
@@ -206,7 +218,7 @@ fn pchoice(value: &Value) -> Result<Distribution, Vec<Fault>> {
     }
     let sum: f64 = values.iter().map(|(_, chance)| chance).sum();
     if values.is_empty() && faults.is_empty() {
-        faults.push(Fault::new("", "the list is empty"));
+        faults.push(Fault::late("", "the list is empty"));
     }
     // Tenths do not add up exactly.
     if sum > 1.0 + 1e-9 {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::spec::distribution::Distribution;
 use crate::domain::spec::early_stopping::EarlyStopping;
-use crate::domain::spec::reading::{Fault, Fields, count, flag, integer, natural, number, text, whole, word};
+use crate::domain::spec::reading::{Fault, Fields, count, flag, integer, number, text, whole, word};
 
 const OPTIMIZATIONS: [(&str, Optimization); 2] =
     [("maximize", Optimization::Maximize), ("minimize", Optimization::Minimize)];
@@ -215,8 +215,8 @@ impl Utility {
         let function = fields.optional("acquisitionFunction", word(&kinds)).unwrap_or("ucb");
         let (kappa, eps) = (fields.optional("kappa", number), fields.optional("eps", number));
         let process = fields.section("gaussianProcess", GaussianProcess::read).unwrap_or_default();
-        let num_warmup = fields.optional("numWarmup", natural).unwrap_or(5);
-        let num_iterations = fields.optional("numIterations", natural).unwrap_or(10);
+        let num_warmup = fields.at_least(0, "numWarmup").unwrap_or(5);
+        let num_iterations = fields.at_least(0, "numIterations").unwrap_or(10);
         let needed = if function == "ucb" { "kappa" } else { "eps" };
         if fields.raw(needed).is_none() {
             let why = format!("the acquisition function `{function}` requires a parameter `{needed}`");
@@ -237,18 +237,19 @@ impl GaussianProcess {
     pub fn read(written: &Value) -> Result<Self, Vec<Fault>> {
         let mut fields = Fields::of(written);
         let kernel = fields.optional("kernel", word(&KERNELS)).unwrap_or(Kernel::Matern);
-        let length_scale = fields.optional("lengthScale", positive).unwrap_or(1.0);
-        let nu = fields.optional("nu", positive).unwrap_or(1.5);
-        let num_restarts_optimizer = fields.optional("numRestartsOptimizer", natural).unwrap_or(0);
+        let length_scale = positive("lengthScale", &mut fields).unwrap_or(1.0);
+        let nu = positive("nu", &mut fields).unwrap_or(1.5);
+        let num_restarts_optimizer = fields.at_least(0, "numRestartsOptimizer").unwrap_or(0);
         fields.finish(Some(Self { kernel, length_scale, nu, num_restarts_optimizer }))
     }
 }
 
-fn positive(value: &Value) -> Result<f64, String> {
-    match number(value)? {
-        number if number > 0.0 => Ok(number),
-        number => Err(format!("`{number}` must be greater than 0")),
+fn positive(key: &str, fields: &mut Fields<'_>) -> Option<f64> {
+    let number = fields.optional(key, number)?;
+    if number <= 0.0 {
+        fields.faults.push(Fault::late(format!("/{key}"), format!("`{number}` must be greater than 0")));
     }
+    Some(number)
 }
 
 impl Tuner {
@@ -258,7 +259,7 @@ impl Tuner {
         let hub_ref = fields.required("hubRef", text);
         let presets = fields.optional("presets", |value| match value {
             Value::Array(list) => list.iter().map(text).collect(),
-            other => text(other).map(|all| all.split(',').map(|one| one.trim().to_owned()).collect()),
+            other => Err(whole(other, "a list").message),
         });
         let (queue, namespace) = (fields.optional("queue", text), fields.optional("namespace", text));
         let params = fields.optional("params", |value| value.as_object().cloned().ok_or("expected a mapping".into()));
