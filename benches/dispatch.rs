@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Each case is measured in a process of its own, so that the memory of one is not that of another. The largest of the
-//! grid takes about 6 GiB (the state twice); a case that needs more than the machine has left is left out by name.
+//! grid takes about 4 GiB (the state twice); a case that needs more than the machine has left is left out by name.
 //!
 //! Rates are per second of processor time: other work on the machine does not count against them. Percentiles and what
 //! is durable are of the clock, and do suffer from it.

@@ -76,7 +76,7 @@ impl Case {
     /// ordered map as large as the line. Rounded up from what was measured.
     pub fn memory(&self) -> u64 {
         let shapes = (self.queues * self.shapes).min(self.runs());
-        let state = self.runs() * 110 + shapes * 900 + self.queues * 3_000;
+        let state = self.runs() * 120 + shapes * 400 + self.queues * 3_000;
         (2 * state + self.queued * 40 + (512 << 20)) as u64
     }
 }

@@ -10,6 +10,7 @@ mod bugs;
 mod bugs_double;
 mod bugs_limits;
 mod bugs_stuck;
+mod chunks;
 mod coverage;
 mod crashes;
 mod forecasts;

@@ -130,3 +130,61 @@ fn a_strict_queue_needs_no_reservation() {
     assert_eq!(finishes_until(&mut world, &mut from, wide), 4);
     assert_eq!(world.started.len(), 5);
 }
+
+#[test]
+fn a_strict_queue_and_a_backfill_queue_side_by_side() {
+    let mut world = World::new();
+    let quota = || resources("cpu=4");
+    world
+        .agent("a", -1, "cpu=8")
+        .queue("a/strict", QueuePolicy { quota: quota(), order: Order::Strict, ..policy(1, -1) });
+    world.queue("a/fill", QueuePolicy { quota: quota(), ..policy(1, -1) });
+    let mut lines = Vec::new();
+    for queue in ["a/strict", "a/fill"] {
+        let mut line = narrow(&mut world, queue, 4);
+        line.push(submit(&mut world, queue, "cpu=4"));
+        line.extend(narrow(&mut world, queue, 40));
+        lines.push(line);
+    }
+    let started_of = |world: &World, line: &[RunId]| -> Vec<RunId> {
+        world.started.iter().copied().filter(|run| line.contains(run)).collect()
+    };
+    for line in &lines {
+        let wide = line[4];
+        for n in 0.. {
+            let started = started_of(&world, line);
+            if started.contains(&wide) {
+                break;
+            }
+            world.finish(started[n]);
+        }
+    }
+    let [strict, fill] = [0, 1].map(|n| started_of(&world, &lines[n]));
+    assert_eq!(strict, lines[0][..5], "in strict order nobody passes the wide one");
+    let passed = 5 + SKIPS as usize;
+    assert_eq!(fill[..4], lines[1][..4], "first those before it");
+    assert_eq!(fill[4..passed - 1], lines[1][5..passed], "then as many pass it as may");
+    assert_eq!(fill[passed - 1..], [lines[1][4]], "then it starts, before everybody else");
+}
+
+#[test]
+fn what_is_kept_is_kept_while_the_agent_is_away_and_the_server_restarts() {
+    let mut world = World::new();
+    world.agent("a", -1, "cpu=2").queue("a/q", policy(1, -1));
+    narrow(&mut world, "a/q", 2);
+    let wide = submit(&mut world, "a/q", "cpu=2");
+    narrow(&mut world, "a/q", 40);
+    for n in 0..=SKIPS as usize {
+        world.finish(world.started[n]);
+    }
+    let kept = world.started.len();
+    assert_eq!(kept, 2 + SKIPS as usize, "from now on nobody passes it");
+    world.up("a", false);
+    world.crash();
+    assert!(matches!(world.explain(wide), Blocker::AgentDown { .. }));
+    world.up("a", true);
+    assert_eq!(world.started.len(), kept, "nobody takes what is kept");
+    world.agent("a", -1, "cpu=3");
+    assert_eq!(world.status(wide), Some(Status::Scheduled), "a larger capacity has room for it beside what runs");
+    assert_eq!(world.started.len(), kept + 1, "and for nobody else");
+}

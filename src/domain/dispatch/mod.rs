@@ -14,6 +14,8 @@ mod explain;
 mod facts;
 mod forget;
 mod gates;
+#[cfg(test)]
+mod growth;
 pub mod history;
 mod hooks;
 mod hours;

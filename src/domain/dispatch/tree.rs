@@ -102,6 +102,12 @@ impl<K: Ord, S: Sum> Tree<K, S> {
         self.find_at(self.root, may, take)
     }
 
+    /// Counts a look at a part, for tests of how the work grows.
+    fn step() {
+        #[cfg(test)]
+        steps::TAKEN.with(|taken| taken.set(taken.get() + 1));
+    }
+
     fn find_at(
         &self,
         at: u32,
@@ -109,6 +115,7 @@ impl<K: Ord, S: Sum> Tree<K, S> {
         take: &mut impl FnMut(&K, u32) -> bool,
     ) -> Option<(&K, u32)> {
         let node = self.nodes.get(at as usize)?;
+        Self::step();
         if !may(&node.all) {
             return None;
         }
@@ -128,6 +135,7 @@ impl<K: Ord, S: Sum> Tree<K, S> {
 
     fn each_at(&self, at: u32, may: &mut impl FnMut(&S) -> bool, look: &mut impl FnMut(u32, &S)) {
         let Some(node) = self.nodes.get(at as usize) else { return };
+        Self::step();
         if may(&node.all) {
             self.each_at(node.left, may, look);
             if may(&node.own) {
@@ -138,6 +146,7 @@ impl<K: Ord, S: Sum> Tree<K, S> {
     }
 
     fn add_up(&mut self, at: u32) {
+        Self::step();
         let (left, right) = (self.nodes[at as usize].left, self.nodes[at as usize].right);
         let mut all = self.nodes[at as usize].own.clone();
         for child in [left, right] {
@@ -238,6 +247,14 @@ impl<K: Ord, S: Sum> Tree<K, S> {
             std::cmp::Ordering::Greater => self.change_at(right, key, own),
         }
         self.add_up(at);
+    }
+}
+
+/// How many steps were taken through all sets.
+#[cfg(test)]
+pub(super) mod steps {
+    thread_local! {
+        pub(in crate::domain::dispatch) static TAKEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
     }
 }
 
