@@ -39,10 +39,13 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Bytes of reports of one attempt that are read at most; beyond it nothing more is heard of it before its end.
 const MAX_METRICS: u64 = 4 << 20;
 
+/// The file that an attempt writes its reports to while it runs, when it lies on this machine.
+pub type MetricsFile = Box<dyn Fn(&AgentName, AttemptName) -> Option<PathBuf> + Send>;
+
 /// What a conductor asks of the world around it.
 pub struct Outside {
-    /// The file that an attempt writes its reports to while it runs, when it lies on this machine.
-    pub metrics: Box<dyn Fn(&AgentName, AttemptName) -> Option<PathBuf> + Send>,
+    /// Where runs report metrics while they run.
+    pub metrics: MetricsFile,
     /// How the organization is called.
     pub owner: Box<dyn Fn() -> String + Send>,
 }

@@ -123,7 +123,7 @@ impl<'d> Resolving<'_, 'd> {
         let path = at.place("").file.to_string();
         let mut merged = self.referring(written, at.clone(), &path, false)?;
         let says = |key: &&str| merged.component.get(*key).is_some_and(|value| !value.is_null());
-        if ["hooks", "matrix", "joins"].iter().any(|key| says(key)) {
+        if ["hooks", "matrix", "joins"].iter().any(says) {
             self.not_yet(at, format!("`{name}` is started for another run, and has no hooks or runs of its own"));
         } else if what == Helper::Build && says(&"build") {
             self.not_yet(at, format!("`{name}` builds an image, and cannot have one built for itself"));
