@@ -68,8 +68,8 @@ fn searches() {
             (Shape, "kind: random, numRuns: null, params: {x: {kind: uniform, value: [0, 1]}}"),
             (Shape, "kind: random, numRuns: 2, seed: \"7\", params: {x: {kind: uniform, value: [0, 1]}}"),
             (Shape, "kind: grid, params: null"),
-            (Sound, "kind: grid, params: {}"),
-            (Sound, "kind: mapping, values: []"),
+            (Warned, "kind: grid, params: {}"),
+            (Warned, "kind: mapping, values: []"),
             (Shape, "kind: mapping, values: null"),
             (Sound, "kind: hyperopt, metric: {name: loss}, params: {x: {kind: uniform, value: [0, 1]}}"),
             (Shape, "kind: hyperopt, metric: \"{{ m }}\", params: {x: {kind: uniform, value: [0, 1]}}"),
@@ -96,7 +96,7 @@ fn early_stopping() {
         &[
             (Sound, "kind: metric_early_stopping, metric: a, value: 1, optimization: maximize, policy: {kind: median}"),
             (
-                Sound,
+                Shape,
                 "kind: metric_early_stopping, metric: a, value: 1, optimization: maximize, policy: {kind: diff, percent: 5}",
             ),
             (Shape, "kind: metric_early_stopping, metric: a, value: 1, optimization: maximize, policy: {kind: diff}"),
@@ -202,4 +202,118 @@ fn presets_and_templates() {
         component(&format!("template: {{enabled: {enabled}}}\nrun: {{kind: job, container: {{image: i}}}}"))
     };
     assert_eq!((verdict(&template(false)).0, verdict(&template(true)).0), (Sound, Params));
+}
+
+/// What the original reads, and finds out when the run is made, is read with a warning.
+#[test]
+fn what_fails_later_is_a_warning() {
+    let policy = "kind: metric_early_stopping, metric: a, value: 1, optimization: 1.5";
+    let stopping = format!(
+        "matrix: {{kind: random, numRuns: 2, params: {{x: {{kind: uniform, value: [0, 1]}}}}, earlyStopping: [{{{policy}}}]}}"
+    );
+    check(
+        &[
+            (Warned, &stopping),
+            (Warned, "schedule: {kind: interval, frequency: 0}"),
+            (Warned, "schedule: {kind: interval, frequency: -5}"),
+            (Sound, "schedule: {kind: datetime, startAt: \"120\"}"),
+            (Shape, "schedule: {kind: datetime, startAt: 1.0e+20}"),
+            (Warned, "joins: [{query: \"status:succeeded\", limit: -1, params: {l: {value: outputs.a}}}]"),
+            (Params, "joins: [{query: \"status:succeeded\", params: {l: {}}}]"),
+            (Params, "joins: [{query: \"status:succeeded\"}]"),
+            (Shape, "joins: [{query: \"status:succeeded\", params: {l: {value: outputs.a, valeu: 1}}}]"),
+            (Params, "runPatch: {ports: [80]}"),
+            (Params, "runPatch: {kind: service}"),
+            (Sound, "params: {x: {ref: ops.a, value: \"{{ outputs.o }}\"}}"),
+            (Sound, "params: {x: {ref: ops.a, value: artifacts.o}}"),
+            (Params, "params: {x: {ref: ops.a, value: outputs.o}}"),
+            (Params, "params: {x: {ref: runs.fcc462d764104eb698d3cca509f34154, value: a.b.c}}"),
+            (Sound, "isPreset: true"),
+            (Shape, "termination: \"{{ x }}\""),
+            (Params, "template: {enabled: \"yes\"}\ncomponent: {template: {enabled: \"yes\"}, run: {kind: job}}"),
+        ],
+        |fields| match fields.split_once("\ncomponent:") {
+            Some((_, component)) => format!("version: 1.1\nkind: operation\ncomponent:{component}\n"),
+            None => operation(fields),
+        },
+    );
+    let graph = |nodes: &str| component(&format!("run: {{kind: dag, {nodes}}}"));
+    let job = "component: {run: {kind: job}}";
+    check(
+        &[
+            (Warned, &format!("operations: [{{name: a, {job}}}, {{name: a, {job}}}]")),
+            (
+                Params,
+                "operations: [{name: a, dagRef: c}, {name: a, dagRef: c}], components: [{name: c, run: {kind: job}}]",
+            ),
+            (Sound, &format!("operations: [{{name: a, version: 2, {job}}}]")),
+        ],
+        graph,
+    );
+}
+
+#[test]
+fn values_of_a_search() {
+    let of =
+        |value: &str| operation(&format!("matrix: {{kind: random, numRuns: 2, params: {{x: {{kind: {value}}}}}}}"));
+    check(
+        &[
+            (Warned, "geomspace, value: [0, 1, 5]"),
+            (Warned, "normal, value: [0, -1]"),
+            (Warned, "linspace, value: [0, 1, -5]"),
+            (Warned, "choice, value: []"),
+            (Shape, "choice, value: null"),
+            (Warned, "uniform, value: null"),
+            (Warned, "uniform"),
+            (Sound, "uniform, value: [false, true]"),
+            (Sound, "uniform, value: \"{{ x }}\""),
+            (Shape, "uniform, value: [\"{{ x }}\", 1]"),
+            (Shape, "uniform, value: [0, 1, 2.5]"),
+            (Sound, "linspace, value: [0, 1, \"2.0\"]"),
+            (Shape, "logspace, value: [0, 1, 5, 2.5]"),
+        ],
+        of,
+    );
+}
+
+#[test]
+fn rules_and_types_of_inputs() {
+    check(
+        &[
+            (Params, "type: str, validation: {regex: \"(?=a)b\"}"),
+            (Sound, "type: str, value: b, validation: {regex: \"(?!a)b\"}"),
+            (Shape, "type: str, value: c, validation: {regex: \"(?!a)b\"}"),
+            (Warned, "type: str, isOptional: true, validation: {regex: \"[\"}"),
+            (Shape, "type: str, value: b, validation: {regex: \"[\"}"),
+            (Sound, "type: str, value: b, options: abc"),
+            (Shape, "type: str, value: z, options: abc"),
+            (Sound, "value: 1, isList: true"),
+            (Sound, "type: \"\", value: 1, isList: true"),
+            (Shape, "type: int, value: \"5.\""),
+            (Shape, "type: int, value: \"+1\""),
+            (Sound, "type: int, value: 7, validation: {minDigits: -1}"),
+            (Sound, "type: int, value: 7, validation: {gt: \"5\"}"),
+            (Shape, "type: int, value: 7, validation: {gt: \"{{ x }}\"}"),
+            (Shape, "type: \"Dict[str,str]\", value: {a: 1}"),
+            (Sound, "type: Dict, value: {a: 1}"),
+            (Shape, "type: list, value: [abc, b], validation: {minLength: 2}"),
+            (Sound, "type: float, value: 6, validation: {minDigits: 2}"),
+            (Shape, "type: int, value: 6, validation: {decimalPlaces: 1}"),
+        ],
+        |fields| component(&format!("inputs: [{{name: a, {fields}}}]\nrun: {{kind: job}}")),
+    );
+}
+
+#[test]
+fn whole_sections_are_no_templates() {
+    check(
+        &[
+            (Sound, "kind: job, environment: {labels: {a: [1], b: {c: 1}}}"),
+            (Shape, "kind: job, environment: \"{{ x }}\""),
+            (Shape, "kind: tfjob, worker: \"{{ x }}\""),
+            (Shape, "kind: job, init: [{dockerfile: {image: a, env: text}}]"),
+            (Shape, "kind: job, init: [{tensorboard: {uuids: text}}]"),
+        ],
+        |run| component(&format!("run: {{{run}}}")),
+    );
 }

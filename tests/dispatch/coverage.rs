@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u64)] = &[
     ("blocks: nothing", 3000),
     ("blocks: approval", 300),
     ("blocks: preparation", 300),
+    ("blocks: build", 100),
     ("blocks: retry", 100),
     ("blocks: pipeline", 1000),
     ("blocks: controller", 100),

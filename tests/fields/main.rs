@@ -202,15 +202,13 @@ fn of_rule(row: &Row) -> Option<String> {
         "decimalPlaces" => ("float", json!(1234.5)),
         _ => ("int", json!(1234)),
     };
+    // What is checked later may be missing now.
+    let params = if row.field == "delay" { json!({}) } else { json!({ "x": value }) };
     let operation = |rules: Value| {
-        json!({"version": 1.1, "kind": "operation", "params": {"x": value}, "component": {
+        json!({"version": 1.1, "kind": "operation", "params": params, "component": {
             "inputs": [{"name": "x", "type": word, "validation": rules}], "run": {"kind": "job", "container": {"image": "a"}}}})
     };
     let mut rules = Map::new();
-    if row.field == "delay" {
-        // A broken rule is not looked at when the value is checked later.
-        rules.insert("gt".to_owned(), json!(99999));
-    }
     let before = errors(&come(&operation(Value::Object(rules.clone())), "there/default"));
     rules.insert(row.field.to_owned(), row.value.clone());
     let after = errors(&come(&operation(Value::Object(rules)), "there/default"));

@@ -160,6 +160,14 @@ pub fn around(of: &str, field: &str) -> (Value, String) {
             let run = json!({"kind": "dag", "operations": [patched], "components": [{"name": "same", "run": job()}]});
             (op(json!({}), run), at("/component/run/operations/0"))
         }
+        "JoinedParam" => {
+            let param = match field {
+                "contextOnly" => json!({"value": "outputs.x"}),
+                _ => json!({"value": "outputs.x", "contextOnly": true}),
+            };
+            let join = json!({"query": "status:succeeded", "params": {"x": param}});
+            (op(json!({ "joins": [join] }), job()), at("/joins/0/params/x"))
+        }
         "ParamSpec" if field == "contextOnly" => {
             (op(json!({"params": {"other": {"value": 1}}}), job()), at("/params/other"))
         }

@@ -203,7 +203,7 @@ pub fn rows() -> Vec<Row> {
     all("Build", part("Build"));
     all(
         "Join",
-        ["query", "sort", "limit", "offset", "params"]
+        ["query", "sort", "limit", "offset", "params", "ref"]
             .map(|field| {
                 let value = match field {
                     "limit" | "offset" => json!(1),
@@ -211,9 +211,20 @@ pub fn rows() -> Vec<Row> {
                     "query" => json!("status:failed"),
                     _ => json!("created_at"),
                 };
-                (field, value, Kept)
+                (field, value, if field == "ref" { People } else { Kept })
             })
             .to_vec(),
+    );
+    all(
+        "JoinedParam",
+        vec![
+            ("value", json!("outputs.y"), Kept),
+            ("contextOnly", json!(true), Allows),
+            ("connection", json!("store"), Kept),
+            ("toInit", json!(true), Kept),
+            ("toEnv", json!("X"), Kept),
+            ("ref", json!("x"), People),
+        ],
     );
     all(
         "ParamSpec",

@@ -49,9 +49,12 @@ pub(super) fn apply(run: &mut Map<String, Value>, patch: Option<&Map<String, Val
 /// The patch as a partial run of the kind, if it is one.
 fn fitted(patch: &Map<String, Value>, run: &Map<String, Value>) -> Result<Map<String, Value>, Vec<String>> {
     let kind = run.get("kind").cloned().unwrap_or_default();
+    if let Some(other) = patch.get("kind").filter(|other| **other != kind) {
+        return Err(vec![format!("{} is another kind than {}", violation::quoted(other), violation::quoted(&kind))]);
+    }
     let as_run = |patch: &Map<String, Value>| {
         let mut partial = patch.clone();
-        partial.entry("kind").or_insert_with(|| kind.clone());
+        partial.insert("kind".to_owned(), kind.clone());
         violation::renamed(Value::Object(partial), Shape::Run)
     };
     let whole = as_run(patch);

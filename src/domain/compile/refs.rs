@@ -45,9 +45,10 @@ pub(super) fn check(
         ["ops", name] if siblings.is_some_and(|siblings| siblings.contains_key(name)) => {}
         ["dag"] | ["ops", _] => {
             // What is in a template, and which artifacts there are, is not known before it runs.
+            // What goes into a template variable only is looked for when it runs.
             if let (Some(siblings), ["ops", name]) = (siblings, &parts[..]) {
                 problems.push(super::graph::rules::unknown(name, siblings, place.clone()));
-            } else if let (Scope::Alone, None, true) = (scope, inner, path[0] != "artifacts") {
+            } else if let (Scope::Alone, None, true, true) = (scope, inner, path[0] != "artifacts", wanted.is_some()) {
                 let message = format!("`{}` means a graph, and this operation stands in none", shown(reference));
                 problems
                     .push(Diagnostic::error(codes::REF_OUTSIDE, place.clone(), message).help("give the value itself"));
@@ -69,7 +70,11 @@ pub(super) fn check(
         );
         return;
     }
-    let (Scope::Graph(found), None, ["dag"] | ["ops", _]) = (scope, inner, &parts[..]) else { return };
+    let (Scope::Graph(found), None, ["dag"] | ["ops", _], Some((io_type, is_list))) =
+        (scope, inner, &parts[..], wanted)
+    else {
+        return;
+    };
     match found.get(&format!("{reference}.{written}")) {
         // Artifacts are known only when the other run has ended.
         None if path[0] == "artifacts" => {}
@@ -81,7 +86,6 @@ pub(super) fn check(
             problems.push(Diagnostic::error(codes::BAD_REF, place, message).help(help));
         }
         Some(known) => {
-            let Some((io_type, is_list)) = wanted else { return };
             if !compatible(io_type, known.io_type.as_deref()) || is_list != known.is_list {
                 let word = |io_type: Option<&str>, is_list: bool| {
                     let word = shown(io_type.unwrap_or("any"));

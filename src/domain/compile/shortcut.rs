@@ -41,7 +41,12 @@ pub(super) fn lowered(document: &Document, room: Room, problems: &mut Vec<Diagno
     let keys = SHORTCUTS.iter().chain(&["strictParams"]);
     let part: Map<String, Value> = keys.filter_map(|key| Some(((*key).to_owned(), map.get(*key)?.clone()))).collect();
     problems.extend(violation::check_part(document, &Value::Object(part), Shape::Shortcuts));
-    if let Some(version) = map.get("version").filter(|version| !version.is_number()) {
+    // Its value means nothing, but it must be a number, or read as one.
+    let is_number = |version: &&Value| match version {
+        Value::String(text) => text.trim().parse::<f64>().is_ok(),
+        other => !other.is_array() && !other.is_object(),
+    };
+    if let Some(version) = map.get("version").filter(|version| !is_number(version)) {
         let message = format!("version {} is not a number", violation::quoted(version));
         let problem = Diagnostic::error(codes::BAD_VERSION, document.place("/version"), message);
         problems.push(problem.help("leave it out, or write `version: 1.1`"));
@@ -129,6 +134,12 @@ fn loosen(whole: &mut Map<String, Value>) {
                 }
             }
             value => *value = json!({ "value": value, "contextOnly": true }),
+        }
+    }
+    for join in whole.get_mut("joins").and_then(Value::as_array_mut).into_iter().flatten() {
+        let params = join.get_mut("params").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut);
+        for param in params.filter_map(Value::as_object_mut) {
+            param.entry("contextOnly").or_insert(json!(true));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::command::Command;
-use super::event::{Event, NewRun, Origin, RevisionApplied};
+use super::event::{Event, NewRun, RevisionApplied};
 use super::observation::{Observation, Seen};
 use super::tree::steps::TAKEN;
 use super::{State, decide, schedule};
@@ -61,30 +61,9 @@ fn revision(size: Size) -> RevisionApplied {
 }
 
 fn run(size: Size, n: usize) -> NewRun {
-    NewRun {
-        id: RunId(uuid::Uuid::from_u128(n as u128 + 1)),
-        project: ProjectName::parse("p").unwrap(),
-        workflow: None,
-        name: String::new(),
-        kind: "job".to_owned(),
-        commit: None,
-        spec: Digest::of(b""),
-        queue: queue(n % size.queues),
-        request: cpu(1 + n / size.queues % size.shapes),
-        max_retries: 0,
-        needs_approval: false,
-        cache: None,
-        parent: None,
-        pipeline: None,
-        group: None,
-        tags: Vec::new(),
-        inputs: Default::default(),
-        origin: Origin::Request { user: String::new() },
-        timeout: None,
-        resumes: None,
-        unprepared: false,
-        followed: false,
-    }
+    let (id, project) = (RunId(uuid::Uuid::from_u128(n as u128 + 1)), ProjectName::parse("p").unwrap());
+    let request = cpu(1 + n / size.queues % size.shapes);
+    NewRun { request, ..NewRun::bare(id, project, "", queue(n % size.queues)) }
 }
 
 /// Steps for each operation that ends and is followed by what may start, on average and at most.

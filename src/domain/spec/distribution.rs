@@ -207,7 +207,8 @@ impl JsonSchema for Distribution {
             .iter()
             .map(|(kind, _)| {
                 let types: &[&str] = match *kind {
-                    "choice" | "pchoice" => &["array", "string", "null"],
+                    "choice" => &["array", "string"],
+                    "pchoice" => &["array", "string", "null"],
                     _ => &["array", "object", "string", "null"],
                 };
                 let required: &[&str] = if ["choice", "datetimerange"].contains(kind) { &["value"] } else { &[] };

@@ -128,7 +128,7 @@ section! { "Params made from the results of earlier runs." Join {
     "limit": Exact, "Most runs; 5000 when absent, which is also the most.";
     "offset": Exact, "How many to pass over.";
     "params": Option<Templated<BTreeMap<String, JoinedParam>>>, "Which of their values become which params.";
-    "ref": Option<String>, "Nothing; Polyaxon has it.";
+    "ref": Option<String>, "Nothing goes by it here or in Polyaxon: for people.";
 } }
 
 section! { "A value of each run that is found." JoinedParam {
@@ -137,7 +137,7 @@ section! { "A value of each run that is found." JoinedParam {
     "connection": Option<String>, "The connection that it is read through.";
     "toInit": Switch, "Whether it is prepared by an init container.";
     "toEnv": Option<String>, "The environment variable that holds it.";
-    "ref": Option<String>, "Nothing; Polyaxon has it.";
+    "ref": Option<String>, "Nothing goes by it here or in Polyaxon: for people.";
 } }
 
 words! { "What may happen to a run." EventKind ["run_status_created", "run_status_resuming", "run_status_compiled", "run_status_on_schedule", "run_status_queued", "run_status_scheduled", "run_status_starting", "run_status_running", "run_status_processing", "run_status_stopping", "run_status_failed", "run_status_stopped", "run_status_succeeded", "run_status_skipped", "run_status_warning", "run_status_unschedulable", "run_status_upstream_failed", "run_status_retrying", "run_status_unknown", "run_status_done", "run_approved_actor", "run_invalidated_actor", "run_new_artifacts", "connection_git_commit", "connection_dataset_version", "connection_registry_image", "alert_info", "alert_warning", "alert_critical", "model_version_new_metric", "project_custom_event", "org_custom_event"] }

@@ -34,8 +34,9 @@ impl<T: JsonSchema> JsonSchema for Inline<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut schema = T::json_schema(generator);
         // Nothing looks at its version.
-        let version = generator.subschema_for::<PlainAmount>();
+        let mut version = PlainAmount::json_schema(generator);
         if let Some(Value::Object(fields)) = schema.get_mut("properties") {
+            version.insert("description".to_owned(), "Of no meaning here: that of the document counts.".into());
             fields.insert("version".to_owned(), version.into());
         }
         schema

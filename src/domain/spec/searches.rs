@@ -12,7 +12,7 @@ use super::loose::{Amount, Count, Exact, Flag, Interval, PlainAmount, Templated,
 use super::operation::ParamSpec;
 
 /// A mapping of distributions by the name of the param.
-type Params = Templated<BTreeMap<String, Templated<Distribution>>>;
+type Params = Templated<BTreeMap<String, Distribution>>;
 /// A list of rules of early stopping.
 type Stops = Templated<Vec<EarlyStopping>>;
 

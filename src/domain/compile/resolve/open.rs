@@ -20,6 +20,7 @@ use crate::domain::compile::value::{flag, has_template};
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::ids::{QueueName, RunId};
 use crate::domain::query::{Query, parse_sort};
+use crate::domain::spec::reading::When;
 use crate::domain::spec::{JoinSpec, PatchStrategy};
 use crate::domain::time::Timestamp;
 
@@ -183,8 +184,16 @@ impl<'d> Resolving<'_, 'd> {
         let mut joins = Vec::new();
         for (i, written) in list.iter().enumerate() {
             let at = merged.at.at(&format!("/joins/{i}"));
-            // What is wrong with its shape has been told.
-            let Ok(read) = JoinSpec::read(written) else { continue };
+            let read = match JoinSpec::read(written) {
+                Ok(read) => read,
+                // What is wrong with its shape has been told.
+                Err(faults) => {
+                    if let Some(fault) = faults.iter().find(|fault| fault.when == When::Made) {
+                        self.not_yet(&at, format!("`joins`: {}", fault.message));
+                    }
+                    continue;
+                }
+            };
             for (field, problem) in [
                 ("query", Query::parse(&read.query, Timestamp::default()).err()),
                 ("sort", read.sort.as_deref().and_then(|sort| parse_sort(sort).err())),
