@@ -15,6 +15,7 @@ mod outcomes;
 #[path = "../path/process.rs"]
 mod process;
 mod serving;
+mod sharing;
 #[allow(dead_code)] // other tests use the rest
 #[path = "../path/site.rs"]
 mod site;
