@@ -14,6 +14,7 @@ mod network;
 mod outcomes;
 #[path = "../path/process.rs"]
 mod process;
+mod reports;
 mod serving;
 mod sharing;
 #[allow(dead_code)] // other tests use the rest

@@ -140,6 +140,12 @@ impl Target for KubernetesTarget {
         Some(Logs::file(&self.settings.logs, attempt))
     }
 
+    /// The log: what a pod prints is there while it runs, and objects of JSON among its lines are reports. Of runs with
+    /// several pods each line names its pod, and is none.
+    fn metrics_file(&self, attempt: AttemptName) -> Option<PathBuf> {
+        self.log_file(attempt)
+    }
+
     fn lost(&self, attempt: AttemptName) -> Seen {
         deleted(&object_name(attempt), RootKind::Job)
     }
