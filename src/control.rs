@@ -322,6 +322,11 @@ impl ControlPlane {
         self.0.effects.trouble(agent)
     }
 
+    /// Agents that were given up while their cluster was away, and that are looked out for.
+    pub fn gone_agents(&self) -> std::collections::BTreeMap<AgentName, crate::domain::kubernetes::gone::Gone> {
+        self.0.effects.gone()
+    }
+
     /// The file with the log of a run's newest attempt, when its agent runs on this machine.
     pub fn log_file(&self, run: &RunRow) -> Option<PathBuf> {
         let attempt = AttemptName { run: run.id, attempt: run.attempt };

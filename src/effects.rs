@@ -10,10 +10,11 @@ mod launching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
-use self::gone::Gone;
+use self::gone::{LOOK, Left};
 use self::identity::place_of;
 use crate::domain::catalog::{AgentPolicy, CompiledOperation};
 use crate::domain::dispatch::event::Event;
@@ -22,6 +23,7 @@ use crate::domain::dispatch::observation::{Observation, Seen};
 use crate::domain::dispatch::status::Status;
 use crate::domain::dispatch::{Owed, outbox};
 use crate::domain::ids::{AgentName, Attempt, AttemptName, Digest, Epoch, RunId};
+use crate::domain::kubernetes::gone::Gone;
 use crate::domain::kubernetes::lease::Holder;
 use crate::domain::spec::TargetSpec;
 use crate::domain::time::Span;
@@ -50,6 +52,8 @@ pub struct Effects {
     targets: Arc<RwLock<BTreeMap<AgentName, Arc<dyn Target>>>>,
     /// Why agents cannot be reached.
     troubles: Arc<RwLock<BTreeMap<AgentName, String>>>,
+    /// Agents that went while their cluster could not be reached.
+    gone: Arc<RwLock<BTreeMap<AgentName, Gone>>>,
     /// The name of the organization, as templates see it.
     owner: Arc<RwLock<String>>,
 }
@@ -68,7 +72,8 @@ impl Unstarted {
     pub fn new() -> Self {
         let (send, receive) = channel();
         let owner = Arc::new(RwLock::new(NO_OWNER.to_owned()));
-        Self { effects: Effects { send, targets: Arc::default(), troubles: Arc::default(), owner }, receive }
+        let effects = Effects { send, targets: Arc::default(), troubles: Arc::default(), gone: Arc::default(), owner };
+        Self { effects, receive }
     }
 
     /// The way to it; what is sent waits for [`Unstarted::start`].
@@ -80,10 +85,10 @@ impl Unstarted {
     pub fn start(self, engine: Engine, data_dir: PathBuf, program: PathBuf) -> std::thread::JoinHandle<()> {
         let Self { effects, receive } = self;
         let epoch = engine.epoch();
-        let (bodies, flying, opened, moving, gone) = Default::default();
+        let (bodies, flying, opened, moving, left) = Default::default();
         let holder = Holder { place: place_of(&data_dir), process: uuid::Uuid::new_v4().simple().to_string() };
         let courier =
-            Courier { engine, data_dir, program, epoch, holder, effects, bodies, flying, opened, moving, gone };
+            Courier { engine, data_dir, program, epoch, holder, effects, bodies, flying, opened, moving, left };
         std::thread::spawn(move || courier.run(&receive))
     }
 }
@@ -132,6 +137,11 @@ impl Effects {
     /// Why an agent cannot be reached, if that is known.
     pub fn trouble(&self, agent: &AgentName) -> Option<String> {
         self.troubles.read().unwrap_or_else(PoisonError::into_inner).get(agent).cloned()
+    }
+
+    /// Agents that were given up while their cluster was away, and that are looked out for.
+    pub fn gone(&self) -> BTreeMap<AgentName, Gone> {
+        self.gone.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn set_trouble(&self, agent: AgentName, why: Option<String>) {
@@ -201,8 +211,8 @@ struct Courier {
     opened: BTreeMap<AgentName, TargetSpec>,
     /// Agents that are to point elsewhere once nothing of theirs runs where they point now.
     moving: BTreeMap<AgentName, TargetSpec>,
-    /// Agents that went while their cluster could not be reached.
-    gone: Gone,
+    /// What is left in the clusters of agents that went while these could not be reached.
+    left: Left,
 }
 
 /// Effects to deliver, by agent.
@@ -211,7 +221,17 @@ type Outgoing = BTreeMap<AgentName, Vec<Effect>>;
 impl Courier {
     fn run(mut self, receive: &Receiver<Message>) {
         self.recall_gone();
-        while let Ok(first) = receive.recv() {
+        let mut looked = Instant::now();
+        loop {
+            if looked.elapsed() >= LOOK {
+                self.drop_gone();
+                looked = Instant::now();
+            }
+            let first = match receive.recv_timeout(LOOK) {
+                Ok(message) => message,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             let mut outgoing = Outgoing::new();
             for message in std::iter::once(first).chain(receive.try_iter()) {
                 match message {
@@ -258,7 +278,6 @@ impl Courier {
             }
             Event::AgentGone { agent } => {
                 self.let_go(agent);
-                self.effects.set_trouble(agent.clone(), None);
                 self.moving.remove(agent);
             }
             _ => {}

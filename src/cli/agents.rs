@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::client::{Client, encode};
 use super::show::{self, Column, OutputArgs, note, out};
 use super::{Exit, Result};
-use crate::server::views::{AgentView, DoneView};
+use crate::server::views::{AgentView, DoneView, GoneView};
 
 /// What to do with agents.
 #[derive(Debug, Subcommand)]
@@ -49,6 +49,8 @@ pub fn run(verb: Agents, client: &Client) -> Result {
         Agents::Ls { output } => {
             let agents: Vec<AgentView> = client.get("/agents")?;
             show::list(output.output, &agents, &COLUMNS, |agent| agent.name.clone())?;
+            let gone: Vec<GoneView> = client.get("/gone-agents")?;
+            gone.iter().for_each(|agent| note(&looked_out_for(agent)));
         }
         Agents::Forget { agent, yes } => {
             let path = format!("/agents/{}", encode(&agent));
@@ -84,6 +86,18 @@ pub fn run(verb: Agents, client: &Client) -> Result {
         }
     }
     Ok(Exit::Fine)
+}
+
+/// What is still done about an agent that is not there any more, in words.
+fn looked_out_for(agent: &GoneView) -> String {
+    let day = |moment: &str| moment.chars().take(10).collect::<String>();
+    let GoneView { name, since, until, trouble } = agent;
+    let tried = trouble.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    format!(
+        "{name} was forgotten on {}; until {} its cluster is looked out for{tried}: should it come back, what is left there is deleted",
+        day(since),
+        day(until)
+    )
 }
 
 /// What giving up an agent costs, in words.

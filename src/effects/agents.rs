@@ -10,7 +10,7 @@ use crate::domain::ids::AgentName;
 use crate::domain::spec::{KubernetesTarget as KubernetesSpec, TargetSpec};
 use crate::engine::error_chain;
 use crate::target::Target;
-use crate::target::kubernetes::{self, KubernetesTarget};
+use crate::target::kubernetes::{self, Duty, KubernetesTarget};
 use crate::target::local::LocalTarget;
 
 impl Courier {
@@ -36,7 +36,7 @@ impl Courier {
                 Some(_) => self.open_elsewhere(name, policy.target),
                 None => {
                     self.is_back(&name);
-                    self.open(name, policy.target);
+                    self.open(name, policy.target, Duty::Work);
                 }
             }
         }
@@ -61,7 +61,7 @@ impl Courier {
         self.engine.set_agent_up(agent.clone(), false);
         self.effects.set_trouble(agent.clone(), None);
         self.close(&agent);
-        self.open(agent, spec);
+        self.open(agent, spec, Duty::Work);
     }
 
     pub(super) fn close(&mut self, agent: &AgentName) {
@@ -72,7 +72,7 @@ impl Courier {
         }
     }
 
-    pub(super) fn open(&mut self, name: AgentName, spec: TargetSpec) {
+    pub(super) fn open(&mut self, name: AgentName, spec: TargetSpec, duty: Duty) {
         let target = match &spec {
             TargetSpec::Local(_) => {
                 let dir = self.agent_dir(&name);
@@ -80,7 +80,7 @@ impl Courier {
                     .map(|target| Arc::new(target) as Arc<dyn Target>)
                     .map_err(|error| error_chain(&error))
             }
-            TargetSpec::Kubernetes(kubernetes) => self.open_cluster(&name, kubernetes),
+            TargetSpec::Kubernetes(kubernetes) => self.open_cluster(&name, kubernetes, duty),
         };
         match target {
             Ok(target) => {
@@ -94,7 +94,7 @@ impl Courier {
         }
     }
 
-    pub(super) fn open_cluster(&self, name: &AgentName, spec: &KubernetesSpec) -> Result<Arc<dyn Target>, String> {
+    fn open_cluster(&self, name: &AgentName, spec: &KubernetesSpec, duty: Duty) -> Result<Arc<dyn Target>, String> {
         let instance = instance_of(&self.data_dir)
             .map_err(|error| format!("the id of this installation cannot be read or written: {error}"))?;
         let settings = kubernetes::Settings {
@@ -104,6 +104,7 @@ impl Courier {
             epoch: self.epoch,
             holder: self.holder.clone(),
             logs: self.agent_dir(name).join("logs"),
+            duty,
         };
         let target = KubernetesTarget::open(settings, self.effects.sink());
         Ok(Arc::new(target.map_err(|error| format!("its thread cannot be started: {error}"))?))

@@ -9,11 +9,12 @@ use super::Api;
 use super::error::{ApiError, accepted};
 use super::extract::{Actor, Body, Params};
 use super::forecast;
-use super::views::{AgentView, DoneView, ForecastView, PlaceView, QueueChange, QueueView};
+use super::views::{AgentView, DoneView, ForecastView, GoneView, PlaceView, QueueChange, QueueView};
 use crate::domain::dispatch::State as Dispatch;
 use crate::domain::dispatch::command::Command;
 use crate::domain::dispatch::history::MAX_PAGE;
 use crate::domain::ids::{AgentName, QueueName, RunId};
+use crate::domain::kubernetes::gone::Gone;
 
 /// Places of a line when nobody says how many.
 const PLACES: usize = 100;
@@ -122,6 +123,16 @@ pub(super) async fn forget(
         return Err(ApiError::conflict(message).help("ask again in some seconds"));
     }
     api.ask(Command::Forget { agent, by }).await
+}
+
+pub(super) async fn gone(State(api): State<Api>) -> Json<Vec<GoneView>> {
+    let view = |(name, gone): (AgentName, Gone)| GoneView {
+        since: gone.since.to_string(),
+        until: gone.until().to_string(),
+        trouble: api.control.agent_trouble(&name),
+        name: name.to_string(),
+    };
+    Json(api.control.gone_agents().into_iter().map(view).collect())
 }
 
 /// Says why agents that are down cannot be reached.

@@ -162,6 +162,13 @@ pub fn routes() -> Vec<Route> {
             policy::forget,
         )
         .json::<DoneView>(),
+        get(
+            "/api/v1/gone-agents",
+            "listGoneAgents",
+            "Agents that were forgotten while their clusters were away, and that are looked out for.",
+            policy::gone,
+        )
+        .json::<Vec<GoneView>>(),
         get("/api/v1/projects", "listProjects", "The projects.", workflows::projects).json::<Vec<ProjectView>>(),
         get("/api/v1/projects/{project}", "getProject", "One project.", workflows::project).json::<ProjectView>(),
         get("/api/v1/workflows", "listWorkflows", "The workflows of the applied commit.", workflows::list)

@@ -93,7 +93,8 @@ pub trait Target: Send + Sync {
     /// The file that the log of an attempt is (or will be) written to, when it lies on this machine.
     fn log_file(&self, attempt: AttemptName) -> Option<PathBuf>;
 
-    /// The file that an attempt may write metrics to while it runs, when it lies on this machine.
+    /// The file in which the reports of an attempt stand while it runs, as objects of JSON among its lines, when it lies on
+    /// this machine.
     fn metrics_file(&self, _: AttemptName) -> Option<PathBuf> {
         None
     }

@@ -113,6 +113,34 @@ fn a_namespace_that_is_missing_is_named_and_runs_start_once_it_is_there() {
 }
 
 #[test]
+fn a_namespace_that_is_deleted_takes_its_runs_along_and_work_goes_on_in_the_next_one() {
+    let Some((world, _guard)) = clusters() else { return };
+    let namespace = world.namespace("deleted");
+    let site = site(world, &namespace);
+    site.push("empty");
+    let server = site.start();
+    server.until_up("a");
+    site.write("projects/p/workflows/long.yaml", &Fate::new("hang").workflow("long", "a/q"));
+    site.push("long");
+    server.until_status("long", Status::Running);
+    world.ok("a", &["delete", "namespace", &namespace, "--wait=false"]);
+    let why = until_down(&server, "a");
+    assert!(why.contains("being deleted") || why.contains("does not exist"), "{why}");
+    world.ok("a", &["wait", "--for=delete", &format!("namespace/{namespace}"), "--timeout=120s"]);
+    site.write("projects/p/workflows/next.yaml", &Fate::new("succeed").workflow("next", "a/q"));
+    site.push("next");
+    server.until("it waits", |server| server.run_of("next").is_some());
+    world.ok("a", &["create", "namespace", &namespace]);
+    server.until_status("next", Status::Succeeded);
+    // Which of the two the cluster deletes first is its own business.
+    server.until("what was there has ended", |server| server.run_of("long").is_some_and(|run| run.status.is_final()));
+    let end = newest(&server, "long");
+    assert!(["JobDeleted", "PodDeleted"].contains(&end.reason.as_str()), "{end:?}");
+    let made = jobs_made(world, "a", &namespace);
+    assert!(made.len() == 2 && made.values().all(|count| *count == 1), "{made:?}");
+}
+
+#[test]
 fn rights_that_are_taken_away_are_named_and_nothing_is_lost() {
     let Some((world, _guard)) = clusters() else { return };
     let namespace = world.namespace("rights");

@@ -89,3 +89,67 @@ fn what_an_old_server_still_wants_does_not_take_effect() {
     old.0.stop();
     stop_all(&new);
 }
+
+#[test]
+fn an_old_server_writes_nothing_of_what_the_agent_declares() {
+    let Some((world, _guard)) = clusters() else { return };
+    let namespace = world.namespace("heals");
+    let site = site(world, &namespace);
+    let injector = Injector::new(world, "a", site.path());
+    let kubeconfig = site.path().join("way.yaml");
+    std::fs::copy(&injector.kubeconfig, &kubeconfig).unwrap();
+    let managed = "  managed:\n    quota: {pods: 200}\n    limits: [{type: Container, max: {memory: 64Gi}}]\n";
+    site.write("agents/a.yaml", &(through(world, &namespace, &kubeconfig) + managed));
+    site.push("an agent with a quota");
+    let pods = || {
+        let (ok, text) = world.kubectl(
+            "a",
+            &["get", "quota", "tidegate-a", "-n", &namespace, "-o", "jsonpath={.spec.hard.pods}"],
+            "",
+        );
+        ok.then_some(text)
+    };
+    let until = |what: &str, pods_are: &str| {
+        let begun = Instant::now();
+        while pods().as_deref() != Some(pods_are) {
+            assert!(begun.elapsed() < PATIENCE, "{what}: {:?}", pods());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let raise = || {
+        let patch = r#"{"spec":{"hard":{"pods":"777"}}}"#;
+        world.ok("a", &["patch", "quota", "tidegate-a", "-n", &namespace, "--type", "merge", "-p", patch]);
+    };
+    let old = site.start();
+    old.until_up("a");
+    until("the quota", "200");
+    raise();
+    old.0.sync_now();
+    until("healed by the one that holds the lease", "200");
+
+    // Another one takes over, on the straight way; nothing stands in the way of the old one.
+    std::fs::copy(&world.kubeconfig, &kubeconfig).unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let new = start_copy(&site, copy.path());
+    new.until_up("a");
+    let a = AgentName::parse("a").unwrap();
+    old.until("it knows", |old| old.0.agent_trouble(&a).is_some_and(|why| why.contains("another server holds it")));
+    // The new one makes it as declared once the word of the old one has run out.
+    raise();
+    until("healed by the new one", "200");
+    raise();
+    let since = Instant::now();
+    // Longer than what could not be made is left alone.
+    while since.elapsed() < Duration::from_secs(25) {
+        old.0.sync_now();
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let (reads, writes): (Vec<_>, Vec<_>) =
+        injector.seen().into_iter().filter(|seen| seen.at > since).partition(|seen| seen.method == "GET");
+    assert!(reads.iter().any(|seen| seen.path.contains("/resourcequotas/")), "the old one was told to heal: {reads:?}");
+    assert!(writes.is_empty(), "{writes:?}");
+    assert_eq!(pods().as_deref(), Some("777"));
+    new.0.sync_now();
+    until("healed by the new one", "200");
+    old.0.stop();
+}

@@ -1,5 +1,6 @@
 //! A way to an API server that misbehaves when told to: plain HTTP on loopback in front, the real cluster behind.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ struct Shared {
     seen: Mutex<Vec<Seen>>,
     /// Watches that were told to begin anew (410), as an answer or within the stream.
     expired: Mutex<usize>,
+    /// What pods print, by a part of their name, in place of what the cluster says they do.
+    printed: watch::Sender<Option<BTreeMap<String, String>>>,
 }
 
 pub struct Injector {
@@ -79,7 +82,14 @@ impl Injector {
         let runtime = runtime();
         let behind = runtime.block_on(client(world, cluster));
         let (weather, cuts) = (watch::Sender::new(Weather::Fair), watch::Sender::new(0));
-        let shared = Arc::new(Shared { behind, weather, cuts, seen: Mutex::default(), expired: Mutex::default() });
+        let shared = Arc::new(Shared {
+            behind,
+            weather,
+            cuts,
+            seen: Mutex::default(),
+            expired: Mutex::default(),
+            printed: watch::Sender::new(None),
+        });
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
         let router = Router::new().fallback(pass).with_state(shared.clone());
@@ -108,6 +118,18 @@ impl Injector {
         self.shared.seen.lock().unwrap().clone()
     }
 
+    /// From now on pods have printed what the test says, and print on for as long as they run.
+    pub fn speaks_for_pods(&self) {
+        self.shared.printed.send_modify(|printed| *printed = Some(BTreeMap::new()));
+    }
+
+    /// All that the pods with this in their names have printed so far.
+    pub fn prints(&self, pods: &str, text: String) {
+        self.shared.printed.send_modify(|printed| {
+            printed.get_or_insert_default().insert(pods.to_owned(), text);
+        });
+    }
+
     pub fn expired(&self) -> usize {
         *self.shared.expired.lock().unwrap()
     }
@@ -128,6 +150,7 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response<B
         Weather::Cut => broken(),
         Weather::Busy(seconds) => said(429, "TooManyRequests", Some(seconds)),
         Weather::NoJobs if makes => said(500, "InternalError", None),
+        _ if parts.uri.path().ends_with("/log") && shared.printed.borrow().is_some() => printing(&shared, &path),
         _ => {
             if let Weather::Slow(time) = weather {
                 tokio::time::sleep(time).await;
@@ -152,6 +175,21 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response<B
     }
     shared.seen.lock().unwrap().push(Seen { at, answered: Instant::now(), method: parts.method, path, status });
     response
+}
+
+/// The log of a pod as the test tells it: what is there, then what comes, without an end.
+fn printing(shared: &Arc<Shared>, path: &str) -> Response<Body> {
+    let state = (shared.printed.subscribe(), 0, path.to_owned());
+    let stream = futures::stream::unfold(state, |(mut printed, sent, path)| async move {
+        let of = |all: &Option<BTreeMap<String, String>>| {
+            let found = all.as_ref()?.iter().find(|(pods, _)| path.contains(*pods))?.1.clone();
+            (found.len() > sent).then_some(found)
+        };
+        let text = of(&*printed.wait_for(|all| of(all).is_some()).await.ok()?)?;
+        let news = text[sent..].to_owned();
+        Some((Ok::<_, std::io::Error>(news), (printed, text.len(), path)))
+    });
+    Response::new(Body::from_stream(stream))
 }
 
 /// An answer of the cluster, until it is cut.

@@ -15,7 +15,9 @@ mod network;
 mod outcomes;
 #[path = "../path/process.rs"]
 mod process;
+mod reports;
 mod serving;
+mod sharing;
 #[allow(dead_code)] // other tests use the rest
 #[path = "../path/site.rs"]
 mod site;

@@ -4,10 +4,13 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::scenarios::{Followed, HELD};
-use crate::site::workflow;
+use crate::site::{Server, Site, workflow};
 use tidegate::domain::dispatch::observation::LOST;
 use tidegate::domain::dispatch::status::Status;
 use tidegate::domain::ids::AgentName;
+use tidegate::domain::kubernetes::gone::{MAX_GONE, REMEMBERED};
+use tidegate::domain::time::Span;
+use tidegate::engine::wall_clock;
 
 fn copy(from: &Path, to: &Path) {
     let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
@@ -95,4 +98,51 @@ fn an_agent_that_cannot_be_reached_says_why_and_blocks_nobody() {
     assert!(all.server.0.agent_trouble(&AgentName::parse("here").unwrap()).is_none());
     assert!(all.server.0.engine().read(|state| state.agents().all(|agent| agent.up != (*agent.name == far))));
     assert!(runs.iter().any(|run| run.name == "a-far" && run.status == Status::Queued));
+}
+
+#[test]
+fn a_cluster_that_was_given_up_is_looked_out_for_a_month_and_not_longer() {
+    let all = Followed::after(|_| {});
+    let now = wall_clock();
+    let target =
+        r#"{"kubernetes":{"namespace":"ml","kubeconfig":"file:/nowhere/kubeconfig","managed":{"quota":{"pods":"7"}}}}"#;
+    let remember = |site: &Site, agent: &str, text: &str| {
+        let dir = site.path().join("data/agents").join(agent);
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("gone.json"), text).unwrap();
+    };
+    let given_up = |ago: Span| format!(r#"{{"since":{},"target":{target}}}"#, now.0 - ago.0 as i64);
+    let minute = Span::seconds(60);
+    let all = all.restart(|site| {
+        remember(site, "late", &given_up(REMEMBERED));
+        remember(site, "lasting", &given_up(Span(REMEMBERED.0 - 10 * minute.0)));
+        // As earlier versions wrote it: it counts from now.
+        remember(site, "undated", target);
+        remember(site, "broken", "{");
+    });
+    let names = |server: &Server| server.0.gone_agents().keys().map(ToString::to_string).collect::<Vec<_>>();
+    let left = |site: &Site, agent: &str| site.path().join("data/agents").join(agent).join("gone.json").exists();
+    all.server.until("they are remembered", |server| names(server) == ["lasting", "undated"]);
+    assert!(!left(&all.site, "late") && left(&all.site, "lasting") && left(&all.site, "undated"));
+    let lasting = AgentName::parse("lasting").unwrap();
+    all.server.until("it says why the cluster is away", |server| {
+        server.0.agent_trouble(&lasting).is_some_and(|why| why.contains("/nowhere/kubeconfig"))
+    });
+    assert!(all.server.0.engine().read(|state| state.agents().all(|agent| agent.name.as_str() == "here")));
+    let undated = all.server.0.gone_agents()[&AgentName::parse("undated").unwrap()].clone();
+    assert!(undated.since >= now);
+
+    // The date stays over a restart; those that were given up first make room for newer ones.
+    let all = all.restart(|site| {
+        (1..MAX_GONE as u64).for_each(|i| remember(site, &format!("gone-{i:02}"), &given_up(Span(i * minute.0))));
+    });
+    all.server.until("the oldest makes room", |server| names(server).len() == MAX_GONE && !left(&all.site, "lasting"));
+    assert_eq!(all.server.0.gone_agents()[&AgentName::parse("undated").unwrap()], undated);
+    // Declared again, it is not gone any more.
+    all.site.write("agents/gone-01.yaml", "version: 1.1\nkind: agent\nname: gone-01\nlocal: {}\n");
+    assert_eq!(all.push("back"), 0);
+    all.server.until("it is back", |server| names(server).len() == MAX_GONE - 1 && !left(&all.site, "gone-01"));
+    all.server.until("it is up", |server| {
+        server.0.engine().read(|state| state.agents().any(|agent| agent.name.as_str() == "gone-01" && agent.up))
+    });
 }

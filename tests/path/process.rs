@@ -58,6 +58,17 @@ impl ServerProcess {
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
+    /// What the server says at `/metrics`.
+    #[allow(dead_code)] // benchmarks ask
+    pub fn metrics(&self) -> String {
+        use std::io::{Read, Write};
+        let mut text = String::new();
+        let mut stream = std::net::TcpStream::connect(self.address.trim_start_matches("http://")).unwrap();
+        write!(stream, "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
     /// The id of the process.
     #[allow(dead_code)] // not every test asks
     pub fn id(&self) -> u32 {

@@ -11,8 +11,8 @@ use super::policy::{Written, queue_name};
 use super::text::{alternatives, shown};
 use crate::domain::cron;
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
-use crate::domain::ids::QueueName;
-use crate::domain::spec::OnRemove;
+use crate::domain::ids::{AgentName, QueueName};
+use crate::domain::spec::{NamespacePlace, OnRemove};
 
 /// A check over the policy of a commit.
 type Check = fn(&Written<'_>, &mut Diagnostics);
@@ -22,6 +22,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("exactly one organization", one_organization),
     ("names are declared once", names_once),
     ("an agent has one target", one_target),
+    ("an agent has its namespace alone", own_namespace),
     ("the agent of a queue exists", agents_exist),
     ("queues that are named exist", queues_exist),
     ("presets that are named exist", presets_exist),
@@ -92,6 +93,36 @@ fn one_target(written: &Written<'_>, problems: &mut Diagnostics) {
             Diagnostic::error(codes::ONE_TARGET, place, message).help("write either `local: {}` or `kubernetes: {…}`"),
             format!("agent {}", agent.name),
         ));
+    }
+}
+
+fn own_namespace(written: &Written<'_>, problems: &mut Diagnostics) {
+    let mut by_place: BTreeMap<NamespacePlace<'_>, Vec<(&AgentName, &Document)>> = BTreeMap::new();
+    for (agent, document) in &written.agents {
+        if let Some(target) = &agent.kubernetes {
+            by_place.entry(target.place()).or_default().push((&agent.name, document));
+        }
+    }
+    for (place, agents) in by_place {
+        let pointer = if place.namespace().is_some() { "/kubernetes/namespace" } else { "/kubernetes" };
+        for (i, (name, document)) in agents.iter().enumerate() {
+            // One name in two documents is another problem, and told as such.
+            let others: Vec<_> = agents
+                .iter()
+                .enumerate()
+                .filter(|(j, (other, _))| *j != i && other != name)
+                .map(|(_, other)| other)
+                .collect();
+            let Some((other, _)) = others.first() else { continue };
+            let message = format!("agents `{name}` and `{other}` share a namespace of a cluster");
+            let help = "give each agent a namespace of its own, or keep one agent with several queues";
+            let mut problem =
+                Diagnostic::error(codes::SHARED_NAMESPACE, document.key_place(pointer), message).help(help);
+            for (other, document) in others.into_iter().take(3) {
+                problem = problem.see(document.key_place(pointer), format!("agent `{other}` is here too"));
+            }
+            problems.push(about(problem, format!("agent {name}")));
+        }
     }
 }
 

@@ -156,6 +156,8 @@ codes! {
         "presets/spot.yaml: kind: queue" => "queues/us-east/spot.yaml: kind: queue";
     CHANGED_COPY = 224 Error "a copy that is not what it was": "The copy of a URL does not have the digest that stands in `refs/SHA256SUMS`: somebody changed one of the two by hand.",
         "refs/url/example.org/train.yaml    # edited" => "tidegate vendor https://example.org/train.yaml";
+    SHARED_NAMESPACE = 225 Error "two agents in one namespace": "What runs in a namespace of a cluster belongs to one agent: two would end each other's runs and count them twice.",
+        "kubernetes: {context: eu, namespace: ml}    # in two agents" => "kubernetes: {context: eu, namespace: ml-batch}";
     NOT_IN_GRAPH = 229 Error "an unknown component of the graph": "`dagRef` names one of the `components` of the graph that the operation stands in.",
         "dagRef: trian" => "dagRef: train";
     INNER_GRAPH = 228 Warning "a graph inside a graph that cannot be compiled": "An inner graph is compiled when its turn comes; this one will fail then.",

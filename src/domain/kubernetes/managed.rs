@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::names::{FIELD_MANAGER, INSTANCE, MANAGED_BY, MANAGER};
+use super::names::{AGENT, FIELD_MANAGER, INSTANCE, MANAGED_BY, MANAGER};
 use crate::domain::ids::AgentName;
 use crate::domain::quantity::{Quantity, Resources};
 use crate::domain::spec::{KubernetesTarget, LimitRangeItem, Managed, Marks};
-
-/// Label: for which agent the object is kept.
-pub const AGENT: &str = "tidegate.dev/agent";
 
 /// The kinds of objects that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +78,11 @@ impl Keeping<'_> {
     /// The name of the objects that are the agent's alone.
     pub fn own_name(&self) -> String {
         format!("{FIELD_MANAGER}-{}", self.agent)
+    }
+
+    /// The namespace as it is before anything is said of it, for one that is not there yet.
+    pub fn bare_namespace(&self) -> Value {
+        self.object(ManagedKind::Namespace, self.namespace, &Marks::default(), Map::new()).value
     }
 
     /// What is declared, in the order in which it is made.

@@ -2,6 +2,7 @@
 //!
 //! Everything here is text in, text out; [`crate::target::kubernetes`] is the one that talks to a cluster.
 
+pub mod gone;
 pub mod lease;
 pub mod managed;
 pub mod names;

@@ -10,6 +10,8 @@ pub const FIELD_MANAGER: &str = "tidegate";
 pub const MANAGED_BY: &str = "tidegate";
 /// Label: which installation of Tidegate owns the object. What bears another value, or none, is never touched.
 pub const INSTANCE: &str = "tidegate.dev/instance";
+/// Label: for which agent the object is kept.
+pub const AGENT: &str = "tidegate.dev/agent";
 /// Label: the run, as 32 hexadecimal digits.
 pub const RUN: &str = "tidegate.dev/run";
 /// Label: which attempt of the run.

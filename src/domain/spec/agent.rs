@@ -125,8 +125,44 @@ impl TargetSpec {
 }
 
 impl KubernetesTarget {
-    /// Which namespace of which cluster, as far as it is written.
-    fn place(&self) -> (&Option<String>, &Option<String>, bool, &Option<String>) {
-        (&self.context, &self.namespace, self.in_cluster, &self.kubeconfig)
+    /// Which namespace of which cluster, as far as it is written: two that are equal are the same one, two that are not may
+    /// still be.
+    pub fn place(&self) -> NamespacePlace<'_> {
+        match self.in_cluster {
+            true => NamespacePlace::OwnCluster { namespace: self.namespace.as_deref() },
+            false => NamespacePlace::Context {
+                kubeconfig: self.kubeconfig.as_deref(),
+                context: self.context.as_deref(),
+                namespace: self.namespace.as_deref(),
+            },
+        }
+    }
+}
+
+/// A namespace of a cluster, by the words that lead there; a word that is absent means the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NamespacePlace<'a> {
+    /// In the cluster that the server runs in.
+    OwnCluster {
+        /// The namespace; that of the server's pod when absent.
+        namespace: Option<&'a str>,
+    },
+    /// In the cluster of a context.
+    Context {
+        /// The kubeconfig, by reference.
+        kubeconfig: Option<&'a str>,
+        /// The context in it.
+        context: Option<&'a str>,
+        /// The namespace; that of the context when absent.
+        namespace: Option<&'a str>,
+    },
+}
+
+impl NamespacePlace<'_> {
+    /// The namespace, if one is written.
+    pub const fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::OwnCluster { namespace } | Self::Context { namespace, .. } => *namespace,
+        }
     }
 }

@@ -28,7 +28,7 @@ pub mod searches;
 mod workflow;
 mod workload;
 
-pub use agent::{Agent, KubernetesTarget, LocalTarget, TargetKind, TargetSpec};
+pub use agent::{Agent, KubernetesTarget, LocalTarget, NamespacePlace, TargetKind, TargetSpec};
 pub use component::{Component, Io, IoType, IoValidation};
 pub use connection::{Connection, ConnectionSchema, Lent};
 pub use container::{Container, EnvVar, ResourceRequests};

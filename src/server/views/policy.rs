@@ -127,6 +127,20 @@ view! {
 }
 
 view! {
+    /// An agent that was forgotten while its cluster was away: should it come back, what is left there is deleted.
+    GoneView {
+        /// Its name.
+        name: String,
+        /// When it was forgotten.
+        since: String,
+        /// Until when its cluster is looked out for.
+        until: String,
+        /// Why it was not reached at the last try, once that is known.
+        trouble: Option<String>,
+    }
+}
+
+view! {
     /// A project.
     ProjectView {
         /// Its name.

@@ -1,19 +1,23 @@
 //! Keeps the objects that an agent declares of its namespace: reads them when asked, and makes them as declared when told
-//! to. It works beside the session, on the same thread, so that a namespace that is not there yet can be made.
+//! to. It works beside the session, on the same thread, so that a namespace that is not there yet can be made. All else is
+//! written only while the session holds the lease, and from when it may remove things: an older server, or another agent
+//! that leads here too, changes nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
 
 use super::Settings;
 use super::connect::{client_of, within};
 use super::gate::Gate;
+use super::session::Hold;
 use super::trouble::Trouble;
 use crate::domain::kubernetes::managed::{Keeping, ManagedKind, ManagedObject, actual};
 use crate::domain::kubernetes::names::FIELD_MANAGER;
@@ -33,25 +37,45 @@ pub enum Ask {
     Close,
 }
 
+/// Why what is declared is not made.
+enum Unmade {
+    /// The namespace is not ours at this moment.
+    NotOurs,
+    /// For a reason that a person may have to mend.
+    Because(String),
+}
+
+impl From<String> for Unmade {
+    fn from(why: String) -> Self {
+        Self::Because(why)
+    }
+}
+
 /// Upholds it until it is closed. What is declared is owed from the beginning.
-pub async fn uphold(settings: &Settings, gate: &Arc<Gate>, mut receive: UnboundedReceiver<Ask>) {
-    let mut holder = Holder { settings, gate, client: None };
+pub async fn uphold(
+    settings: &Settings,
+    gate: &Arc<Gate>,
+    mut ours: watch::Receiver<Option<Hold>>,
+    mut receive: UnboundedReceiver<Ask>,
+) {
+    let mut holder = Holder { settings, gate, ours: ours.clone(), client: None };
     let mut owed = true;
     loop {
+        let mut again = AGAIN;
         if owed {
+            ours.mark_unchanged();
             match holder.heal().await {
                 Ok(()) => owed = false,
-                Err(why) => {
+                Err(Unmade::NotOurs) => again = holder.wait(),
+                Err(Unmade::Because(why)) => {
                     tracing::warn!(agent = %settings.agent, why, "what the agent declares of its namespace cannot be made so")
                 }
             }
         }
-        let ask = match owed {
-            false => receive.recv().await,
-            true => match tokio::time::timeout(AGAIN, receive.recv()).await {
-                Ok(ask) => ask,
-                Err(_) => continue,
-            },
+        let ask = tokio::select! {
+            ask = receive.recv() => ask,
+            Ok(()) = ours.changed(), if owed => continue,
+            () = tokio::time::sleep(again), if owed => continue,
         };
         match ask {
             None | Some(Ask::Close) => return,
@@ -68,6 +92,8 @@ pub async fn uphold(settings: &Settings, gate: &Arc<Gate>, mut receive: Unbounde
 struct Holder<'a> {
     settings: &'a Settings,
     gate: &'a Arc<Gate>,
+    /// While the namespace is ours, by what.
+    ours: watch::Receiver<Option<Hold>>,
     client: Option<(Client, String)>,
 }
 
@@ -79,14 +105,25 @@ impl Holder<'_> {
         Ok(actual(&self.settings.spec.managed, &found))
     }
 
+    /// Whether what is there may be overwritten now.
+    fn may_write(&self) -> Result<(), Unmade> {
+        let ours = self.ours.borrow();
+        let holds = ours.as_ref().is_some_and(|hold| hold.fence.holds() && hold.may_remove());
+        if holds { Ok(()) } else { Err(Unmade::NotOurs) }
+    }
+
+    /// How long it takes at most until it may be, if nothing changes.
+    fn wait(&self) -> Duration {
+        let from = self.ours.borrow().as_ref().map(|hold| hold.removes_from.saturating_duration_since(Instant::now()));
+        from.filter(|wait| !wait.is_zero()).unwrap_or(AGAIN)
+    }
+
     /// Makes everything as declared, and removes what is ours and not declared any more.
-    async fn heal(&mut self) -> Result<(), String> {
+    async fn heal(&mut self) -> Result<(), Unmade> {
         let settings = self.settings;
         if settings.spec.managed.service_account.is_some() && settings.spec.service_account.is_none() {
-            return Err(
-                "`managed.serviceAccount` makes the account that `serviceAccount` names, and that is not written"
-                    .into(),
-            );
+            let why = "`managed.serviceAccount` makes the account that `serviceAccount` names, and that is not written";
+            return Err(why.to_owned().into());
         }
         if settings.spec.managed.is_empty() && !self.has_kept().await? {
             return Ok(());
@@ -103,23 +140,27 @@ impl Holder<'_> {
             let listed = within(api.list(&params)).await.map_err(|trouble| self.failed(&trouble))?;
             let names = listed.items.into_iter().filter_map(|object| object.metadata.name);
             for name in names.filter(|name| !wanted.iter().any(|object| object.kind == kind && object.name == *name)) {
+                self.may_write()?;
                 match within(api.delete(&name, &DeleteParams::default())).await {
                     Ok(_) | Err(Trouble::NotFound) => {
                         tracing::info!(agent = %settings.agent, name, "no longer declared, removed")
                     }
-                    Err(trouble) => return Err(self.failed(&trouble)),
+                    Err(trouble) => return Err(self.failed(&trouble).into()),
                 }
             }
         }
         Ok(())
     }
 
-    async fn make(&mut self, client: &Client, keeping: &Keeping<'_>, object: &ManagedObject) -> Result<(), String> {
+    async fn make(&mut self, client: &Client, keeping: &Keeping<'_>, object: &ManagedObject) -> Result<(), Unmade> {
         let api = api(client, keeping.namespace, object.kind);
         let (kind, _) = object.kind.api();
         match within(api.get(&object.name)).await {
+            Err(trouble) if trouble.is_absence() && object.kind == ManagedKind::Namespace => {
+                self.begin_namespace(&api, keeping).await?;
+            }
             Err(trouble) if trouble.is_absence() => {}
-            Err(trouble) => return Err(self.failed(&trouble)),
+            Err(trouble) => return Err(self.failed(&trouble).into()),
             Ok(found) if keeping.owns(&value_of(&found)) => {}
             Ok(_) => {
                 return Err(format!(
@@ -129,9 +170,11 @@ impl Holder<'_> {
                     kind.to_lowercase(),
                     object.name,
                     keeping.selector().replace(',', " "),
-                ));
+                )
+                .into());
             }
         }
+        self.may_write()?;
         // It is ours: who else writes these fields gives way.
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let applied = within(api.patch(&object.name, &params, &Patch::Apply(&object.value))).await;
@@ -140,9 +183,22 @@ impl Holder<'_> {
         if let Some(without) = without_additions(&applied.data["spec"], &object.value["spec"]) {
             let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
             let patch = Patch::Merge(json!({ "spec": without }));
+            self.may_write()?;
             within(api.patch(&object.name, &params, &patch)).await.map_err(|trouble| self.failed(&trouble))?;
         }
         Ok(())
+    }
+
+    /// Makes a namespace that is not there. No lease can be in it, so that nobody's word counts there yet; one that somebody
+    /// makes at the same moment stays as it is.
+    async fn begin_namespace(&mut self, api: &Api<DynamicObject>, keeping: &Keeping<'_>) -> Result<(), String> {
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let bare = serde_json::from_value(keeping.bare_namespace());
+        let bare = bare.expect("a namespace with a name and labels is an object");
+        match within(api.create(&params, &bare)).await {
+            Ok(_) | Err(Trouble::Exists) => Ok(()),
+            Err(trouble) => Err(self.failed(&trouble)),
+        }
     }
 
     /// Whether anything was kept here before: an agent that never declared anything needs no rights for it.

@@ -11,7 +11,8 @@
 //! begins with full lists and ends with the first trouble that a probe confirms; between sessions the agent is down, its
 //! runs keep their slots, and what is owed is delivered anew once it is up. An attempt is one object of one name:
 //! making it twice is refused by the API server. Its requests: one to make it, one for its log, one to remove it.
-//! Nothing is sent unless the lease of the namespace is ours: an older server that still lives changes nothing.
+//! Nothing is sent unless the lease of the namespace is ours: an older server that still lives, or a second agent that
+//! leads to the same namespace, changes nothing.
 
 mod attempt;
 mod connect;
@@ -33,6 +34,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 
 pub use attempt::STOPPED;
 pub use trouble::{INVALID, REFUSED};
@@ -44,6 +46,7 @@ use self::managed::{Ask, uphold};
 use self::session::Message;
 use crate::domain::dispatch::observation::Seen;
 use crate::domain::ids::{AgentName, AttemptName, Epoch};
+use crate::domain::kubernetes::gone::LONGEST_PAUSE;
 use crate::domain::kubernetes::lease::Holder;
 use crate::domain::kubernetes::names::object_name;
 use crate::domain::kubernetes::render::RootKind;
@@ -69,6 +72,27 @@ pub struct Settings {
     pub holder: Holder,
     /// Where logs are kept.
     pub logs: PathBuf,
+    /// What it is there for.
+    pub duty: Duty,
+}
+
+/// What a target is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// To run what is owed, and to keep what the agent declares.
+    Work,
+    /// To end what is left in a cluster that was given up, should it come back. Nobody waits for it.
+    LookOut,
+}
+
+impl Duty {
+    /// Longest pause between two tries to connect.
+    fn longest_pause(self) -> Duration {
+        match self {
+            Self::Work => Duration::from_secs(5),
+            Self::LookOut => Duration::from_millis(LONGEST_PAUSE.0),
+        }
+    }
 }
 
 /// The operations of one namespace of a cluster. Dropping it is like closing it: what runs goes on.
@@ -94,7 +118,12 @@ impl KubernetesTarget {
         let (own, own_gate, own_inbox) = (settings.clone(), gate.clone(), inbox.downgrade());
         thread::Builder::new().name(format!("k8s {}", settings.agent)).spawn(move || {
             runtime.block_on(async {
-                tokio::join!(keep(&own, &own_gate, &sink, own_inbox, receive), uphold(&own, &own_gate, asked));
+                let (ours, held) = watch::channel(None);
+                let keeping = keep(&own, &own_gate, &sink, &ours, own_inbox, receive);
+                match own.duty {
+                    Duty::Work => drop(tokio::join!(keeping, uphold(&own, &own_gate, held, asked))),
+                    Duty::LookOut => keeping.await,
+                }
             });
         })?;
         Ok(Self { settings, gate, inbox, managed })
@@ -109,6 +138,12 @@ impl Target for KubernetesTarget {
 
     fn log_file(&self, attempt: AttemptName) -> Option<PathBuf> {
         Some(Logs::file(&self.settings.logs, attempt))
+    }
+
+    /// The log: what a pod prints is there while it runs, and objects of JSON among its lines are reports. Of runs with
+    /// several pods each line names its pod, and is none.
+    fn metrics_file(&self, attempt: AttemptName) -> Option<PathBuf> {
+        self.log_file(attempt)
     }
 
     fn lost(&self, attempt: AttemptName) -> Seen {

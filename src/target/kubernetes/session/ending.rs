@@ -55,7 +55,7 @@ impl Session<'_> {
 
     /// Removes the objects of an attempt whose end is saved, once its log is.
     pub(super) fn clean_up(&mut self, name: AttemptName) {
-        if !self.may_remove() {
+        if !self.hold.may_remove() {
             return;
         }
         let Some(attempt) = self.attempts.get_mut(&name) else { return };

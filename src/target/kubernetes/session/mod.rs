@@ -71,12 +71,20 @@ pub enum End {
     Trouble(String),
 }
 
-/// What a session may do to the namespace.
+/// What may be done to the namespace.
+#[derive(Clone)]
 pub struct Hold {
     /// While it holds, requests are sent.
     pub fence: Arc<Fence>,
     /// Before that nothing is removed, so that what another server still sends finds its name taken.
     pub removes_from: Instant,
+}
+
+impl Hold {
+    /// Whether no other server can still make what would be removed or overwritten.
+    pub fn may_remove(&self) -> bool {
+        Instant::now() >= self.removes_from
+    }
 }
 
 /// One session, from the lists with which it begins to its end.
@@ -145,11 +153,6 @@ impl<'a> Session<'a> {
         self.ready
     }
 
-    /// Whether no other server can still make what would be removed.
-    fn may_remove(&self) -> bool {
-        Instant::now() >= self.hold.removes_from
-    }
-
     /// Goes on until it is told to end, or has to begin anew.
     pub async fn run(&mut self, receive: &mut UnboundedReceiver<Message>) -> End {
         let selector = selector(&self.settings.instance);
@@ -186,7 +189,7 @@ impl<'a> Session<'a> {
             }
             // What is owed is carried out only with full sight of what is there.
             if self.ready {
-                let may_remove = self.may_remove();
+                let may_remove = self.hold.may_remove();
                 let (now, later) =
                     waiting.drain(..).partition(|effect: &Effect| may_remove || !matches!(effect, Effect::Stop { .. }));
                 waiting = later;
