@@ -365,6 +365,7 @@ fn build(case: Case, state: &mut State, see: &mut impl FnMut(&Event)) {
             timeout: None,
             resumes: None,
             unprepared: false,
+            builds: false,
             followed: false,
         };
         apply(state, Event::RunCreated(Box::new(run)), see);

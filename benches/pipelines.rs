@@ -18,10 +18,11 @@ use tidegate::domain::dispatch::event::Origin;
 use tidegate::domain::dispatch::history::{RowOp, RunRow, project};
 use tidegate::domain::dispatch::observation::Cause;
 use tidegate::domain::dispatch::status::Status;
-use tidegate::domain::ids::{Attempt, Digest, ProjectName, QueueName, RunId, Seq};
+use tidegate::domain::ids::{AgentName, Attempt, Digest, ProjectName, QueueName, RunId, Seq};
 use tidegate::domain::spec::Limit;
 use tidegate::domain::time::Timestamp;
 use tidegate::domain::workflow::conductor::{Conductor, Records, Unreadable};
+use tidegate::domain::workflow::render::Globals;
 use tidegate::domain::workflow::start::{Circumstances, of_operation};
 
 /// The rows and bodies of one pipeline.
@@ -42,6 +43,9 @@ impl Records for Library {
     }
     fn joined(&self, _: &ProjectName, _: RunId, _: &Join) -> Result<Result<Vec<RunRow>, Cause>, Unreadable> {
         Ok(Ok(Vec::new()))
+    }
+    fn surroundings(&self, _: &AgentName) -> Globals {
+        Globals::default()
     }
     fn children(&self, _: RunId, _: &mut dyn FnMut(RunRow)) -> Result<(), Unreadable> {
         Ok(())

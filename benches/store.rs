@@ -153,6 +153,7 @@ fn new_run(number: u64) -> NewRun {
         timeout: None,
         resumes: None,
         unprepared: false,
+        builds: false,
         followed: false,
     }
 }
