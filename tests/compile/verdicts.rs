@@ -317,3 +317,32 @@ fn whole_sections_are_no_templates() {
         |run| component(&format!("run: {{{run}}}")),
     );
 }
+
+/// What version 2.18 of the original takes in a file with root fields that only its dialect has.
+#[test]
+fn shortcuts() {
+    check(
+        &[
+            (Sound, "version: null\ncmd: a"),
+            (Sound, "version: \"1.1\"\ncmd: a"),
+            (Shape, "version: [1]\ncmd: a"),
+            (Shape, "version: one\ncmd: a"),
+            (Shape, "cmd: a\nstrictParams: \"{{ x }}\""),
+            (
+                Sound,
+                "cmd: a\nmatrix: {kind: tpe, numRuns: 2, metric: {name: loss}, params: {x: {kind: uniform, value: [0, 1]}}}",
+            ),
+            (
+                Shape,
+                "cmd: a\nmatrix: {kind: hyperopt, numRuns: 2, metric: {name: loss}, params: {x: {kind: uniform, value: [0, 1]}}}",
+            ),
+            (
+                Shape,
+                "cmd: a\nmatrix: {kind: tpe, algorithm: tpe, numRuns: 2, metric: {name: loss}, params: {x: {kind: uniform, value: [0, 1]}}}",
+            ),
+            (Sound, "kind: operation\ncmd: a\nparams: {z: {ref: ops.x, value: outputs.y}}"),
+            (Sound, "kind: operation\ncmd: a\njoins: [{query: \"status:succeeded\", params: {z: {value: outputs.y}}}]"),
+        ],
+        str::to_owned,
+    );
+}

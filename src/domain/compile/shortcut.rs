@@ -51,6 +51,17 @@ pub(super) fn lowered(document: &Document, room: Room, problems: &mut Vec<Diagno
         let problem = Diagnostic::error(codes::BAD_VERSION, document.place("/version"), message);
         problems.push(problem.help("leave it out, or write `version: 1.1`"));
     }
+    let matrix = map.get("matrix").and_then(Value::as_object);
+    let kind = matrix.and_then(|matrix| matrix.get("kind")).and_then(Value::as_str);
+    let misfit = match (kind, matrix.is_some_and(|matrix| matrix.contains_key("algorithm"))) {
+        (Some("hyperopt"), _) => Some(("/matrix/kind", "`hyperopt` is not of the dialect of the root fields here")),
+        (Some("tpe"), true) => Some(("/matrix/algorithm", "unknown field `algorithm`: the kind says it")),
+        _ => None,
+    };
+    if let Some((pointer, message)) = misfit {
+        let problem = Diagnostic::error(codes::BAD_MATRIX, document.place(pointer), message);
+        problems.push(problem.help("write `kind: tpe` without an algorithm"));
+    }
     for (key, amount) in map.get("resources").and_then(Value::as_object).into_iter().flatten() {
         if let Err(why) = limits_of(key, amount) {
             let pointer = format!("/resources/{}", super::document::escape_token(key));

@@ -86,7 +86,7 @@ section! { "The root fields that only the shortcut dialect has; they are lowered
     "connections": Option<Vec<String>>, "Names of connections to mount.", ["data"];
     "sidecars": Option<Vec<super::Container>>, "Containers beside the main one.";
     "volumes": Option<Vec<super::kubernetes::Volume>>, "Kubernetes volumes.";
-    "strictParams": Option<Flag>, "Whether params that nothing declares are errors, as in the classic dialect.";
+    "strictParams": Option<Switch>, "Whether params that nothing declares are errors, as in the classic dialect.";
 } }
 
 /// A shell script, as one text or line by line.
