@@ -53,6 +53,20 @@ fn a_run_has_its_environment_directory_log_and_outputs() {
 }
 
 #[test]
+fn what_says_nothing_is_removed_when_nothing_is_launched() {
+    let agent = Agent::new();
+    let [silent, loud] = [(1, "true"), (2, "echo here; touch kept")].map(|(n, script)| {
+        let attempt = agent.launch(n, json!({"command": ["sh", "-c", script]}));
+        agent.wait_end(attempt);
+        attempt
+    });
+    let run = |attempt| agent.dir().join(format!("runs/{attempt}"));
+    let log = |attempt| agent.target().log_file(attempt).unwrap();
+    until("what is empty is gone", || !run(silent).exists() && !log(silent).exists());
+    assert!(run(loud).join("kept").exists() && log(loud).exists());
+}
+
+#[test]
 fn a_working_directory_is_absolute_or_below_the_runs_own() {
     let agent = Agent::new();
     let place = tempfile::tempdir().unwrap();

@@ -71,7 +71,7 @@ impl Layout {
         dir.join(format!("runs/{attempt}/context"))
     }
 
-    /// Standard output and standard error of an attempt. Missing when nothing was written.
+    /// Standard output and standard error of an attempt. Empty or missing when nothing was written.
     pub fn log(&self, attempt: AttemptName) -> PathBuf {
         self.root.join(format!("logs/{attempt}.log"))
     }
@@ -84,6 +84,22 @@ impl Layout {
     /// Where an attempt may write metrics while it runs, by the directory of its agent.
     pub fn metrics_in(dir: &Path, attempt: AttemptName) -> PathBuf {
         dir.join(format!("outputs/{attempt}.metrics.jsonl"))
+    }
+
+    /// Removes what an attempt that has ended left and that says nothing: an empty directory, an empty log.
+    pub fn tidy(&self, attempt: AttemptName) {
+        let _ = fs::remove_dir(self.run(attempt));
+        let log = self.log(attempt);
+        if fs::metadata(&log).is_ok_and(|meta| meta.len() == 0) {
+            let _ = fs::remove_file(log);
+        }
+    }
+
+    /// The attempts of which there is a directory or a log, some of them twice; what cannot be read is left out.
+    pub fn attempts(&self) -> impl Iterator<Item = AttemptName> {
+        let entries = ["runs", "logs"].into_iter().filter_map(|part| fs::read_dir(self.root.join(part)).ok()).flatten();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.filter_map(|name| AttemptName::parse(name.strip_suffix(".log").unwrap_or(&name)))
     }
 
     /// Removes what an attempt has left; what is not there is no trouble.

@@ -16,6 +16,7 @@ mod adopt;
 mod journal;
 mod layout;
 mod link;
+mod litter;
 mod logs;
 mod prelude;
 mod process;

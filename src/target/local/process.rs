@@ -141,16 +141,11 @@ fn cannot_start(program: &Path, error: &io::Error) -> Cause {
     Cause::new(CANNOT_START, format!("{} cannot be started, {advice} ({error})", program.display()))
 }
 
-/// Tidies up behind a process that has ended, and reads what it reported.
-///
-/// An empty directory and an empty log say nothing, so they do not stay.
+/// Reads what a process that has ended reported, and caps its log.
 pub fn collect(layout: &Layout, attempt: AttemptName, max_log: u64) -> (Map<String, Value>, Option<Seen>) {
-    let _ = fs::remove_dir(layout.run(attempt));
     let log = layout.log(attempt);
-    match fs::metadata(&log).map(|meta| (meta.len(), meta.blocks() * 512)) {
-        Ok((0, _)) => drop(fs::remove_file(&log)),
-        Ok((_, used)) if used > max_log => drop(logs::cap(&log, max_log)),
-        _ => {}
+    if fs::metadata(&log).is_ok_and(|meta| meta.blocks() * 512 > max_log) {
+        let _ = logs::cap(&log, max_log);
     }
     match read_outputs(&layout.outputs(attempt)) {
         Ok(outputs) => (outputs, None),

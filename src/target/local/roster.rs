@@ -114,6 +114,11 @@ impl Roster {
         self.by_pid.values().copied().collect()
     }
 
+    /// Whether an attempt is taken on and has not ended.
+    pub fn is_live(&self, attempt: AttemptName) -> bool {
+        self.live.contains_key(&attempt)
+    }
+
     /// Whether nothing is queued or running.
     pub fn is_idle(&self) -> bool {
         self.live.is_empty()

@@ -1,7 +1,8 @@
 //! The process that outlives the server: parent of all operations of one local agent.
 //!
 //! Its threads: the main one accepts connections, each of which has a reader and a writer; two spawners start what is
-//! queued; the reaper waits for ends; the clock does what is due. What they share is the [`Roster`], under one lock.
+//! queued; the reaper waits for ends; the clock does what is due; the sweeper tidies when things are quiet. What they
+//! share is the [`Roster`], under one lock.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use super::adopt::{boot_id, since_boot};
 use super::journal::{Journal, Process};
 use super::layout::Layout;
+use super::litter::Litter;
 use super::process::{CANNOT_START, base_env, collect, start};
 use super::protocol::{Hello, MAX_KNOWN, Order, VERSION, Word, check_hello, read_lines, write_line};
 use super::roster::Roster;
@@ -97,7 +99,8 @@ pub fn supervise(dir: &Path) -> Result<(), LocalError> {
     for (pid, watched) in roster.watched() {
         watch_end(&watch, watched, pid).map_err(failed("watch an adopted process"))?;
     }
-    let desk = Desk { roster, connection: None, generation: 0, alone_since: Instant::now() };
+    let now = Instant::now();
+    let desk = Desk { roster, litter: Litter::new(now), connection: None, generation: 0, alone_since: now };
     let supervisor = Arc::new(Supervisor {
         layout,
         options: Options::from_env(),
@@ -119,6 +122,7 @@ pub fn supervise(dir: &Path) -> Result<(), LocalError> {
         begin("spawner", &supervisor, Supervisor::spawn_queued)?;
     }
     begin("reaper", &supervisor, Supervisor::reap_ended)?;
+    begin("sweeper", &supervisor, Supervisor::sweep)?;
     begin("clock", &supervisor, move |supervisor| supervisor.keep_time(&lock))?;
     for stream in listener.incoming() {
         match stream {
@@ -168,6 +172,7 @@ struct Supervisor {
 /// What is under the lock.
 struct Desk {
     roster: Roster,
+    litter: Litter,
     /// The server; a new connection takes the place of the old one.
     connection: Option<UnixStream>,
     generation: u64,
@@ -306,6 +311,7 @@ impl Supervisor {
             if desk.roster.queue.len() == MAX_QUEUED {
                 self.room.notify_all();
             }
+            desk.litter.launch(Instant::now());
             drop(desk);
             let spawned = self.spawn(attempt, &task);
             desk = self.desk();
@@ -331,7 +337,7 @@ impl Supervisor {
         let from = since_boot();
         let pid = start(&self.layout, &self.base, attempt, task).inspect_err(|_| {
             // It leaves nothing behind that says anything.
-            let _ = collect(&self.layout, attempt, self.options.max_log);
+            self.layout.tidy(attempt);
         })?;
         let process = Process { pid, from, to: since_boot(), boot: self.boot.clone() };
         let pid = Pid::from_raw(pid).expect("a child has an id above 0");
@@ -358,8 +364,31 @@ impl Supervisor {
                 let (outputs, warning) = collect(&self.layout, attempt, self.options.max_log);
                 let mut desk = self.desk();
                 desk.roster.reap(attempt, outputs, warning);
+                let too_many = desk.litter.add(attempt);
                 self.spread(&desk);
+                drop(desk);
+                too_many.into_iter().for_each(|oldest| self.layout.tidy(oldest));
             }
+        }
+    }
+
+    /// Tidies behind what has ended, first of all behind what an earlier supervisor left.
+    fn sweep(&self) {
+        for attempt in self.layout.attempts() {
+            while !self.desk().litter.is_quiet(Instant::now()) {
+                thread::sleep(TICK);
+            }
+            // The directory of what is about to start is empty too.
+            if !self.desk().roster.is_live(attempt) {
+                self.layout.tidy(attempt);
+            }
+        }
+        loop {
+            let left = self.desk().litter.take(Instant::now());
+            if left.is_empty() {
+                thread::sleep(TICK);
+            }
+            left.into_iter().for_each(|attempt| self.layout.tidy(attempt));
         }
     }
 
