@@ -2,7 +2,8 @@
 //!
 //! One plain thread owns the store and is the only writer of the state. Everybody else talks to it through a bounded
 //! inbox and reads the state under a read lock; the write lock is held through the append, so nobody sees what is not
-//! saved. When an append fails, memory is ahead of the log: the state is built anew from the log.
+//! saved. When an append fails, memory is ahead of the log: the state is built anew from the log under that same lock,
+//! what was stored after all is told of as if nothing had happened, and another pass follows at once.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -199,6 +200,16 @@ struct Loop {
     appended: Option<Instant>,
 }
 
+/// What the loop does after a batch.
+enum Next {
+    /// It waits for a message or for what is due by itself.
+    Sleep,
+    /// Another pass is due at once.
+    Again,
+    /// This server writes no more.
+    End,
+}
+
 impl Loop {
     fn run(&mut self, messages: &Receiver<Message>) {
         let mut again = true;
@@ -222,16 +233,9 @@ impl Loop {
             }
             let stop = batch.iter().any(|message| matches!(message, Message::Stop));
             match self.step(batch) {
-                Ok(more) => again = more,
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "the store failed; the state is built anew"
-                    );
-                    if matches!(error, StoreError::Fenced { .. }) || !self.reload() {
-                        return;
-                    }
-                }
+                Next::Sleep => again = false,
+                Next::Again => again = true,
+                Next::End => return,
             }
             if stop || self.last.0 - self.snapshot_at.0 >= SNAPSHOT_EVERY {
                 self.save_snapshot();
@@ -242,12 +246,13 @@ impl Loop {
         }
     }
 
-    /// One batch; the flag says that another pass is due at once.
-    fn step(&mut self, batch: Vec<Message>) -> Result<bool, StoreError> {
+    /// One batch.
+    fn step(&mut self, batch: Vec<Message>) -> Next {
         self.now = self.now.max(wall_clock());
         let now = self.now;
         let (mut events, mut bodies, mut answers) = (Vec::new(), Vec::new(), Vec::new());
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let shared = self.state.clone();
+        let mut state = shared.write().unwrap_or_else(PoisonError::into_inner);
         for message in batch {
             match message {
                 Message::Ask { command, bodies: with, answer } => {
@@ -272,22 +277,33 @@ impl Loop {
             match self.store.append(&batch) {
                 Ok(last) => (self.last, self.appended) = (last, Some(Instant::now())),
                 Err(error) => {
-                    let said = error.to_string();
-                    answers
-                        .into_iter()
-                        .for_each(|(answer, _)| drop(answer.send(Err(EngineError::Store(said.clone())))));
-                    return Err(error);
+                    let missed = self.rebuild(&mut state, &error);
+                    drop(state);
+                    let failed = || Err(EngineError::Store(error.to_string()));
+                    answers.into_iter().for_each(|(answer, _)| drop(answer.send(failed())));
+                    let Some(missed) = missed else { return Next::End };
+                    self.tell(&missed);
+                    std::thread::sleep(Duration::from_millis(100)); // a full disk should not make the loop spin
+                    // What the lost pass would have done is still to be done.
+                    return Next::Again;
                 }
             }
             drop(state);
-            self.saved.send_replace(self.last);
-            (self.sink)(self.last, now, &batch.events);
+            self.tell(&batch.events);
         } else {
             drop(state);
         }
         // An answer that nobody waits for any more is no trouble.
         answers.into_iter().for_each(|(answer, outcome)| drop(answer.send(Ok(outcome))));
-        Ok(again)
+        if again { Next::Again } else { Next::Sleep }
+    }
+
+    /// Tells of what was saved.
+    fn tell(&mut self, events: &[Event]) {
+        if !events.is_empty() {
+            self.saved.send_replace(self.last);
+            (self.sink)(self.last, self.now, events);
+        }
     }
 
     fn until_wakeup(&self) -> Duration {
@@ -296,22 +312,31 @@ impl Loop {
         wait.map_or(LONGEST_SLEEP, |wait| wait.clamp(Duration::from_millis(1), LONGEST_SLEEP))
     }
 
-    /// Builds the state from the log; keeps what is known of the agents.
-    fn reload(&mut self) -> bool {
-        match load(self.store.as_mut()) {
+    /// Builds the state from the log after an append that failed; keeps what is known of the agents. Answers the events
+    /// that were stored after all and that nobody has been told of; `None` when this server can go on no more.
+    fn rebuild(&mut self, state: &mut State, error: &StoreError) -> Option<Vec<Event>> {
+        let cause = error as &dyn std::error::Error;
+        tracing::error!(error = cause, "the store failed; the state is built anew");
+        if matches!(error, StoreError::Fenced { .. }) {
+            return None;
+        }
+        let mut missed = Vec::new();
+        let read = load(self.store.as_mut()).and_then(|loaded| {
+            self.store.replay(self.last, &mut |_, _, event| missed.push(event))?;
+            Ok(loaded)
+        });
+        match read {
             Ok((mut fresh, last, now)) => {
-                let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-                let up: Vec<AgentName> =
-                    state.agents().filter(|agent| agent.up).map(|agent| agent.name.clone()).collect();
-                up.iter().for_each(|agent| fresh.set_agent_up(agent, true));
+                let up = state.agents().filter(|agent| agent.up);
+                up.for_each(|agent| fresh.set_agent_up(agent.name, true));
                 *state = fresh;
                 (self.last, self.now) = (last, self.now.max(now));
-                std::thread::sleep(Duration::from_millis(100)); // a full disk should not make the loop spin
-                true
+                Some(missed)
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the log cannot be read: the server stops");
-                false
+                let cause = &error as &dyn std::error::Error;
+                tracing::error!(error = cause, "the log cannot be read: the server stops");
+                None
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::world::World;
 /// Follows the advice for a run that stands in a queue, on a copy of the state; says how many steps it took.
 pub fn steps_to_start(world: &World, run: RunId) -> usize {
     let (mut state, now) = (world.state.clone(), world.now);
+    assert_eq!(world.oracle.next_to_start(), None, "advice is given after a pass");
     let mut last = None;
     // Those that stand before it may have to go one by one.
     for step in 0..world.oracle.runs.len() + 20 {

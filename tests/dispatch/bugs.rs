@@ -89,7 +89,7 @@ const BUGS: [(&str, Excluded); 63] = [
         Built(
             "a pass cannot fail; when the append does, the state is folded anew and passed again",
             "src/engine.rs",
-            "fn reload",
+            "fn rebuild",
         ),
     ),
     ("kueue #3612", Tested("kueue_3612_a_new_leader_goes_on_where_the_old_one_stopped")),
@@ -127,7 +127,11 @@ const BUGS: [(&str, Excluded); 63] = [
     ("armada #5111", Tested("airflow_57618_armada_5111_two_writers_cannot_both_advance_a_run")),
     (
         "armada #4584",
-        Built("when an append fails nothing of memory is kept: the state is folded anew", "src/engine.rs", "fn reload"),
+        Built(
+            "when an append fails nothing of memory is kept: the state is folded anew",
+            "src/engine.rs",
+            "fn rebuild",
+        ),
     ),
     ("armada #4970", Tested("armada_4970_an_older_sight_never_overwrites_a_newer_one")),
     ("kueue #12999", Tested("kueue_12999_a_connection_that_comes_and_goes_moves_nothing")),

@@ -13,6 +13,7 @@ mod bugs_stuck;
 mod chunks;
 mod coverage;
 mod crashes;
+mod engine;
 mod forecasts;
 mod mutations;
 mod oracle;
