@@ -17,7 +17,7 @@ use super::schema::Shape;
 use super::text::shown;
 use super::value::{flag, is_template};
 use super::violation;
-use crate::domain::diagnostic::Diagnostic;
+use crate::domain::diagnostic::{Code, Diagnostic};
 use crate::domain::quantity::Quantity;
 use crate::domain::spec::{PatchStrategy, is_long_form};
 
@@ -27,8 +27,19 @@ const SHORTCUTS: [&str; 10] =
 /// The fields of a component; the others are those of an operation.
 const OF_COMPONENT: [&str; 2] = ["inputs", "outputs"];
 /// Fields that only an operation has.
-const OF_OPERATION: [&str; 8] =
-    ["params", "matrix", "schedule", "joins", "dependencies", "trigger", "conditions", "events"];
+const OF_OPERATION: [&str; 11] = [
+    "params",
+    "matrix",
+    "schedule",
+    "joins",
+    "dependencies",
+    "trigger",
+    "conditions",
+    "events",
+    "runPatch",
+    "patchStrategy",
+    "skipOnUpstreamSkip",
+];
 /// The fields that name a component.
 const REFERENCES: [&str; 4] = ["hubRef", "pathRef", "urlRef", "dagRef"];
 /// The resource that `gpu` means.
@@ -54,14 +65,18 @@ fn uses(map: &Map<String, Value>) -> bool {
     tpe || map.contains_key("strictParams") || SHORTCUTS.iter().any(|key| map.contains_key(*key)) || inside.any(uses)
 }
 
+/// What the original finds out only when it makes a run: such a document has its shape, but stands for no classic one.
+pub(super) const LATE: [Code; 2] = [codes::BAD_PATCH, codes::ONE_REFERENCE];
+
 /// The classic document that one in this dialect stands for; problems are at their places in the one written.
 pub(super) fn lowered(document: &Document, room: Room, problems: &mut Vec<Diagnostic>) -> Option<Document> {
     let Value::Object(map) = &document.value else { return None };
     let before = problems.len();
+    let late = |problem: &Diagnostic| LATE.contains(&problem.code);
     let mut lowering = Lowering { document, problems, moved: BTreeMap::new() };
     let whole = lowering.part(map, "", "", Standing::Root(room));
     let moved = lowering.moved;
-    (problems.len() == before).then(|| document.moved(Value::Object(whole), &moved))
+    problems[before..].iter().all(late).then(|| document.moved(Value::Object(whole), &moved))
 }
 
 /// Where something that is lowered stands.
@@ -183,24 +198,19 @@ impl Lowering<'_> {
             self.moved.insert(format!("{base}/run"), format!("{from}/run"));
         }
         let lowers = map.contains_key("container") || SHORTCUTS.iter().any(|key| is_given(map, key));
-        // A document stands for a run in any case.
-        if run.is_none() && (lowers || matches!(standing, Standing::Root(_))) {
+        let runs = run.is_some();
+        if !runs && (lowers || standing != Standing::Component) {
             let kind = if is_given(map, "ports") { "service" } else { "job" };
             run = Some(Map::from_iter([("kind".to_owned(), json!(kind))]));
             self.moved.insert(format!("{base}/run"), format!("{from}/run"));
         }
-        if let Some(mut run) = run {
-            let before = run.clone();
-            apply(&mut run, map);
-            let fits = |run: &Map<String, Value>| violation::renamed(Value::Object(run.clone()), Shape::Run).is_ok();
-            let is_lone = standing == Standing::Root(Room::Elsewhere) && !is_component;
-            if is_lone && lowers && !fits(&run) && fits(&before) {
-                // Whether a patch fits is no matter of shape.
-                run = before;
-                self.patched(whole, Map::new(), map, from, to);
-            } else {
-                self.moved.extend(places(&format!("{base}/run"), from, map));
-            }
+        if !runs && !lowers && standing != Standing::Component {
+            let problem = Diagnostic::error(codes::ONE_REFERENCE, self.document.place(from), "nothing here runs");
+            self.problems.push(problem.help("write a `container`, a `cmd` or a `run`, or name a component"));
+        }
+        if let Some(run) = run {
+            let run = self.onto(run, map, from, standing);
+            self.moved.extend(places(&format!("{base}/run"), from, map));
             component.insert("run".to_owned(), Value::Object(run));
         }
         for key in OF_COMPONENT {
@@ -216,6 +226,34 @@ impl Lowering<'_> {
         } else if inline.is_some() || !component.is_empty() {
             whole.insert("component".to_owned(), Value::Object(component));
         }
+    }
+
+    /// A run with the root fields on it, when they fit.
+    fn onto(
+        &mut self,
+        run: Map<String, Value>,
+        map: &Map<String, Value>,
+        from: &str,
+        standing: Standing,
+    ) -> Map<String, Value> {
+        let mut whole = run.clone();
+        apply(&mut whole, map);
+        let faults = |run: &Map<String, Value>| violation::renamed(Value::Object(run.clone()), Shape::Run).err();
+        let (fields, mut unfit) = match faults(&whole) {
+            // What is wrong with the run itself is found in any case.
+            Some(why) if faults(&run).is_none() => ("root fields do", why),
+            _ => ("patch does", Vec::new()),
+        };
+        if standing == Standing::Node && unfit.is_empty() {
+            let mut patched = Map::from_iter([("run".to_owned(), Value::Object(whole.clone()))]);
+            unfit = patch::run(&mut patched, map, PatchStrategy::PostMerge);
+        }
+        let sound = unfit.is_empty();
+        for why in unfit {
+            let message = format!("the {fields} not fit: {why}");
+            self.problems.push(Diagnostic::error(codes::BAD_PATCH, self.document.place(from), message));
+        }
+        if sound { whole } else { run }
     }
 
     /// Lowers the operations and components of a graph.
