@@ -208,7 +208,10 @@ impl Lowering<'_> {
             let problem = Diagnostic::error(codes::ONE_REFERENCE, self.document.place(from), "nothing here runs");
             self.problems.push(problem.help("write a `container`, a `cmd` or a `run`, or name a component"));
         }
-        if let Some(run) = run {
+        if let Some(other) = map.get("run").filter(|run| !run.is_null() && !run.is_object()) {
+            // It is no run at all, which is found with the rest.
+            component.insert("run".to_owned(), other.clone());
+        } else if let Some(run) = run {
             let run = self.onto(run, map, from, standing);
             self.moved.extend(places(&format!("{base}/run"), from, map));
             component.insert("run".to_owned(), Value::Object(run));
@@ -239,9 +242,10 @@ impl Lowering<'_> {
         let mut whole = run.clone();
         apply(&mut whole, map);
         let faults = |run: &Map<String, Value>| violation::renamed(Value::Object(run.clone()), Shape::Run).err();
+        let is_sound = self.problems.iter().all(|problem| LATE.contains(&problem.code));
         let (fields, mut unfit) = match faults(&whole) {
             // What is wrong with the run itself is found in any case.
-            Some(why) if faults(&run).is_none() => ("root fields do", why),
+            Some(why) if is_sound && faults(&run).is_none() => ("root fields do", why),
             _ => ("patch does", Vec::new()),
         };
         if standing == Standing::Node && unfit.is_empty() {
@@ -249,9 +253,14 @@ impl Lowering<'_> {
             unfit = patch::run(&mut patched, map, PatchStrategy::PostMerge);
         }
         let sound = unfit.is_empty();
+        let first = SHORTCUTS.into_iter().find(|key| is_given(map, key)).unwrap_or("runPatch");
         for why in unfit {
             let message = format!("the {fields} not fit: {why}");
-            self.problems.push(Diagnostic::error(codes::BAD_PATCH, self.document.place(from), message));
+            self.problems.push(Diagnostic::error(
+                codes::BAD_PATCH,
+                self.document.place(&format!("{from}/{first}")),
+                message,
+            ));
         }
         if sound { whole } else { run }
     }
