@@ -48,7 +48,7 @@ const GPU: &str = "nvidia.com/gpu";
 /// Whether a document uses what only this dialect has.
 pub(super) fn is_shortcut(document: &Document) -> bool {
     let Value::Object(map) = &document.value else { return false };
-    let of_runs = map.get("kind").is_none_or(|kind| is_kind_of_runs(kind));
+    let of_runs = map.get("kind").is_none_or(is_kind_of_runs);
     of_runs && uses(map)
 }
 
