@@ -114,6 +114,21 @@ fn the_shortcut_dialect_stands_for_a_classic_document() {
 }
 
 #[test]
+fn operations_and_components_of_a_graph_are_lowered_in_the_same_way() {
+    let found = operation(
+        "kind: component\nrun:\n  kind: dag\n  operations:\n  - {name: web, component: {container: {image: app}}, cmd: ./serve}\n  - {name: test, dagRef: test, env: {MODE: fast}}\n  components:\n  - {name: test, cmd: make}\n",
+    );
+    let run = &found["run"];
+    let script = |line: &str| json!({"command": ["/bin/sh", "-c"], "args": [format!("set -e\n{line}")]});
+    let mut web = script("./serve");
+    web["image"] = json!("app");
+    assert_eq!(run["operations"][0]["component"]["run"], json!({"kind": "job", "container": web}));
+    let patch = json!({"container": {"env": [{"name": "MODE", "value": "fast"}]}});
+    assert_eq!(run["operations"][1]["runPatch"], patch);
+    assert_eq!(run["components"][0]["run"], json!({"kind": "job", "container": script("make")}));
+}
+
+#[test]
 fn components_of_a_hub_and_of_a_url_are_copies_in_the_folder_of_references() {
     let component = "version: 1.1\nkind: component\nrun: {kind: job, container: {image: VERSION}}\n";
     let text = |reference: &str| {

@@ -346,3 +346,72 @@ fn shortcuts() {
         str::to_owned,
     );
 }
+
+/// A preset of the shortcut dialect is a document like any other there, and null says nothing.
+#[test]
+fn shortcuts_that_stand_for_no_run() {
+    check(
+        &[
+            (Sound, "kind: null\ncmd: a"),
+            (Shape, "kind: job\ncmd: a"),
+            (Sound, "isPreset: true\ncmd: a"),
+            (Sound, "isPreset: true\nkind: component\ncmd: a"),
+            (Sound, "isPreset: true\nkind: operation\nrun: {kind: job}\ncmd: a"),
+            (Sound, "run: null\ncmd: a"),
+            (Shape, "run: {}\ncmd: a"),
+            (Shape, "run: {container: {image: a}}\ncmd: a"),
+            (Shape, "run: [a]\ncmd: a"),
+            (Sound, "component: {}\ncmd: a"),
+            (Params, "cmd: null"),
+            (Params, "strictParams: true"),
+            (Params, "isPreset: true\nstrictParams: true"),
+            (Sound, "container: null"),
+            (Params, "run: {kind: job}\nports: [1]"),
+            (Params, "kind: component\nrun: {kind: job}\nports: [1]"),
+            (Params, "run: {kind: tfjob, worker: {}}\nports: [1]"),
+            (Params, "run: {kind: dag, operations: [{name: b, cmd: x}]}\ncmd: a"),
+            (Sound, "run: {kind: dag, operations: [{name: b, cmd: x}]}\nconnections: [a]"),
+            (Params, "kind: component\ncmd: x\nrunPatch: {foo: 1}"),
+        ],
+        str::to_owned,
+    );
+}
+
+/// Every operation and component inside a document may have them.
+#[test]
+fn shortcuts_inside_of_graphs() {
+    check(
+        &[
+            (Sound, "[{name: a, cmd: x}]"),
+            (Sound, "[{name: a, kind: null, version: 7, cmd: x}]"),
+            (Sound, "[{name: a, component: {cmd: x}, env: {A: b}}]"),
+            (Params, "[{name: a, component: {cmd: x}, ports: [1]}]"),
+            (Sound, "[{name: a, component: {component: {cmd: x}}}]"),
+            (Sound, "[{name: a, run: {kind: dag, operations: [{name: b, cmd: x}]}}]"),
+            (Sound, "[{name: a, component: {run: {kind: dag, operations: [{name: b, cmd: x}]}}}]"),
+            (Sound, "[{name: a, dagRef: c, cmd: y}]\n  components: [{name: c, cmd: x}]"),
+            (Sound, "[{name: a, dagRef: c}]\n  components: [{name: c, component: {cmd: x}}]"),
+            (Sound, "[{name: a, cmd: x, params: {z: 1}}]"),
+            (Params, "[{name: a, cmd: x, params: {z: 1}, strictParams: true}]"),
+            (Params, "[{name: a, component: {cmd: x, strictParams: true}, params: {z: 1}}]"),
+            (Params, "[{name: a, cmd: x, inputs: [{name: p, type: int}]}]"),
+            (
+                Sound,
+                "[{name: a, cmd: x, matrix: {kind: tpe, numRuns: 2, metric: {name: l}, params: {z: {kind: choice, value: [1]}}}}]",
+            ),
+            (
+                Shape,
+                "[{name: a, cmd: x, matrix: {kind: hyperopt, numRuns: 2, metric: {name: l}, params: {z: {kind: choice, value: [1]}}}}]",
+            ),
+            (Shape, "[{name: a, kind: foo, cmd: x}]"),
+            (Shape, "[{name: a, version: foo, cmd: x}]"),
+            (Shape, "[{name: a, run: {}, cmd: x}]"),
+            (Params, "[{name: a, cmd: x, runPatch: {foo: 1}}]"),
+            (Params, "[{name: a, run: {kind: job}, ports: [1]}]"),
+            (Params, "[{name: a, cmd: x}, {name: b}, {name: c, strictParams: true}]"),
+            // Nothing here is of this dialect.
+            (Shape, "[{name: a, component: {run: {kind: job}}, inputs: []}]"),
+        ],
+        |operations| component(&format!("run:\n  kind: dag\n  operations: {operations}")),
+    );
+}

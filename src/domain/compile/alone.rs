@@ -84,8 +84,10 @@ pub fn compile_alone(
     reader.follow();
     let Reader { files, mut loaded, .. } = reader;
     let own = loaded.get(&path).cloned();
-    let mut problems = own.as_ref().map(|own| own.problems.clone()).unwrap_or_default();
-    presets.iter().for_each(|(_, preset)| problems.extend(preset.problems.clone()));
+    let mut problems = Diagnostics::default();
+    for loaded in own.iter().chain(presets.iter().map(|(_, preset)| preset)) {
+        loaded.problems.iter().for_each(|problem| problems.push(at_depth(problem, depth)));
+    }
     if own.as_ref().is_none_or(|own| own.specs.is_empty()) && problems.is_empty() {
         problems.push(Diagnostic::error(codes::NOT_A_MAPPING, Place::file(&path), "the file is empty"));
     }
@@ -98,6 +100,16 @@ pub fn compile_alone(
         None => (lone.problems, None),
     };
     Alone { diagnostics, operation, files: files.into_values().chain(asked.presets.iter().cloned()).collect() }
+}
+
+/// What is no matter of shape is a warning while only that is looked at.
+fn at_depth(problem: &Diagnostic, depth: Depth) -> Diagnostic {
+    let problem = problem.clone();
+    if depth == Depth::Params || !super::shortcut::LATE.contains(&problem.code) {
+        return problem;
+    }
+    let late = Diagnostic::warning(codes::FAILS_LATER, problem.place, problem.message);
+    Diagnostic { object: problem.object, ..late.help(problem.help) }
 }
 
 /// Problems with references to what lies elsewhere.

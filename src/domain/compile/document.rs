@@ -3,6 +3,7 @@
 //! It is a JSON value and, beside it, a mark for every node in the order of the text; a place is found by walking both,
 //! so that a sound document pays for its places only seven numbers a node.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use granit_parser::Span;
@@ -90,7 +91,7 @@ impl Document {
 
     /// Another value in the place of this one. `moved` says, by the beginning of a pointer in it, where that part stands
     /// in the text; the longest beginning counts.
-    pub(super) fn moved(&self, value: Value, moved: &[(String, String)]) -> Self {
+    pub(super) fn moved(&self, value: Value, moved: &BTreeMap<String, String>) -> Self {
         fn walk(value: &Value, pointer: &mut String, at: &dyn Fn(&str) -> Mark, marks: &mut Vec<Mark>) {
             let own = marks.len();
             marks.push(at(pointer));
@@ -111,12 +112,15 @@ impl Document {
             marks[own].size = number(marks.len() - own);
         }
         let at = |pointer: &str| {
-            let inside =
-                |from: &str| pointer.strip_prefix(from).filter(|rest| rest.is_empty() || rest.starts_with('/'));
-            let longest = moved.iter().filter(|(from, _)| inside(from).is_some()).max_by_key(|(from, _)| from.len());
-            match longest {
-                Some((from, to)) => self.mark(&format!("{to}{}", inside(from).unwrap_or_default())),
-                None => self.mark(pointer),
+            let mut head = pointer;
+            loop {
+                if let Some(to) = moved.get(head) {
+                    return self.mark(&format!("{to}{}", &pointer[head.len()..]));
+                }
+                match head.rfind('/') {
+                    Some(end) => head = &head[..end],
+                    None => return self.mark(pointer),
+                }
             }
         };
         let mut marks = Vec::new();

@@ -3,6 +3,7 @@
 //! The request is worked into the document, and the document is compiled in the place of the repository where it
 //! belongs, so that a run by hand follows exactly the rules of a run by push.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -171,7 +172,7 @@ fn placed_beside(placed: &str, path: &str, beside: &[(String, String)]) -> Resul
 /// The document with the request in it.
 fn worked_in(written: Document, request: &Request) -> Document {
     let mut document = written.value.clone();
-    let mut moved = Vec::new();
+    let mut moved = BTreeMap::new();
     if document.get("kind").and_then(Value::as_str) == Some("component") {
         let name = document.get("name").cloned();
         let mut operation =
@@ -179,7 +180,7 @@ fn worked_in(written: Document, request: &Request) -> Document {
         operation.extend(name.map(|name| ("name".to_owned(), name)));
         operation.insert("component".to_owned(), document);
         document = Value::Object(operation);
-        moved.push(("/component".to_owned(), String::new()));
+        moved.insert("/component".to_owned(), String::new());
     }
     let whole_workflow = document.get("kind").and_then(Value::as_str) == Some("workflow");
     if let (Some(queue), Some(map)) = (&request.queue, document.as_object_mut()) {

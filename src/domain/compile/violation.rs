@@ -27,12 +27,12 @@ pub(super) fn check(document: &mut Document, shape: Shape) -> Vec<Diagnostic> {
     Vec::new()
 }
 
-/// Checks a part of a document whose pointers are those of the document.
-pub(super) fn check_part(document: &Document, part: &Value, shape: Shape) -> Vec<Diagnostic> {
+/// Checks fields of what stands under a pointer of a document.
+pub(super) fn check_part(document: &Document, base: &str, part: &Value, shape: Shape) -> Vec<Diagnostic> {
     if validator(shape).is_valid(part) {
         return Vec::new();
     }
-    faults(part, shape).into_iter().take(MAX_PROBLEMS).flat_map(|fault| fault.problems(document, "")).collect()
+    faults(part, shape).into_iter().take(MAX_PROBLEMS).flat_map(|fault| fault.problems(document, base)).collect()
 }
 
 /// A value that is no document of its own with old spellings renamed; what is wrong with it, as sentences.
