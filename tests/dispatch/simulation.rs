@@ -61,7 +61,8 @@ fn random_histories_agree_with_the_oracle() {
     print!("{}", coverage.table());
     println!("{count} histories, {events} events, {decisions} starts: nothing was violated");
     assert!(decisions as u64 > count * 20, "the histories start enough to mean something: {decisions}");
-    let lacking = coverage.lacking(count);
+    // A few that are repeated reach what they reach.
+    let lacking = if count < COUNT { Vec::new() } else { coverage.lacking(count) };
     assert!(lacking.is_empty(), "what the histories hardly reach may be wrong:\n{}", lacking.join("\n"));
 }
 
