@@ -174,11 +174,12 @@ run:
     args: ['if test {{ iteration }} = 0; then lr={{ start }}; else lr=$(echo "{{ metrics | last | default(0) }}" | awk "{print \$1 / 2}"); fi; echo "{\"suggestions\": [{\"lr\": $lr, \"units\": {{ configs | length }}}, {\"lr\": $lr, \"units\": 99}]}" > "$TIDEGATE_OUTPUTS"']
 "#,
     );
-    let matrix = "matrix:\n  kind: bayes\n  numInitialRuns: 1\n  maxIterations: 3\n  concurrency: 1\n  metric: {name: loss, optimization: minimize}\n  params: {lr: {kind: uniform, value: [0, 1]}}\n  utilityFunction: {acquisitionFunction: ucb, kappa: 1.0}\n  tuner: {hubRef: halver, params: {start: 0.8}}\n";
+    let matrix = "matrix:\n  kind: bayes\n  numInitialRuns: 1\n  maxIterations: 3\n  concurrency: 1\n  metric: {name: loss, optimization: minimize}\n  params: {lr: {kind: uniform, value: [0, 1]}}\n  utilityFunction: {acquisitionFunction: ucb, kappa: 1.0}\n  tuner: {hubRef: halver, params: {start: {value: 0.8}}}\n";
     push(&site, "own", &format!("{matrix}{}", train(&log)));
-    let mut restarts = 0;
+    let (mut restarts, begun) = (0, std::time::Instant::now());
     while status(&server, "own").is_none_or(|status| !status.is_final()) {
         std::thread::sleep(std::time::Duration::from_millis(80));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(120), "{:?}", server.0.diagnostics());
         if restarts < 4 && server.runs().len() > restarts * 2 {
             restarts += 1;
             drop(server);
