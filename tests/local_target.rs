@@ -43,7 +43,7 @@ fn a_run_has_its_environment_directory_log_and_outputs() {
     assert_eq!(story[0], Seen::Running);
     assert_eq!(story[1], Seen::Succeeded { outputs: json!({"loss": 0.25}).as_object().unwrap().clone() });
     assert_eq!(story.len(), 2);
-    let run = agent.dir().join(format!("runs/{attempt}"));
+    let run = LocalTarget::worked_in(agent.dir(), attempt);
     let log = agent.log(attempt);
     let first = format!("cwd={} run={} attempt=1 project=vision\n", run.display(), attempt.run);
     assert_eq!(log, format!("{first}a=x n=3 extra=y secret= args=7 one two\n"));
@@ -60,7 +60,7 @@ fn what_says_nothing_is_removed_when_nothing_is_launched() {
         agent.wait_end(attempt);
         attempt
     });
-    let run = |attempt| agent.dir().join(format!("runs/{attempt}"));
+    let run = |attempt| LocalTarget::worked_in(agent.dir(), attempt);
     let log = |attempt| agent.target().log_file(attempt).unwrap();
     until("what is empty is gone", || !run(silent).exists() && !log(silent).exists());
     assert!(run(loud).join("kept").exists() && log(loud).exists());
@@ -77,7 +77,7 @@ fn a_working_directory_is_absolute_or_below_the_runs_own() {
     agent.wait_end(a);
     assert_eq!(agent.log(a).trim(), there.to_str().unwrap());
     agent.wait_end(b);
-    assert_eq!(agent.log(b).trim(), agent.dir().join(format!("runs/{b}/src/deep")).to_str().unwrap());
+    assert_eq!(agent.log(b).trim(), LocalTarget::worked_in(agent.dir(), b).join("src/deep").to_str().unwrap());
     assert_eq!(agent.failure(c).reason, local::UNSUPPORTED_FIELD);
 }
 
@@ -497,7 +497,7 @@ impl Agent {
     }
 
     fn log(&self, attempt: AttemptName) -> String {
-        let chunk = read_log(&self.dir.join(format!("logs/{attempt}.log")), 0, 1 << 20).unwrap();
+        let chunk = read_log(&LocalTarget::worked_in(&self.dir, attempt).with_extension("log"), 0, 1 << 20).unwrap();
         String::from_utf8(chunk.bytes).unwrap()
     }
 

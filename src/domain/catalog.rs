@@ -225,7 +225,8 @@ pub struct CompiledOperation {
     /// Environment variables that inputs ask for (`toEnv`): variable → input.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub to_env: BTreeMap<String, String>,
-    /// Inputs whose values are templates over the run itself, filled in when it is launched.
+    /// Inputs whose values are templates over the run itself, filled in when it is launched. What comes from other runs is
+    /// never read as a template.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub templated: BTreeSet<String>,
     /// Command-line forms of the inputs (`params.x.as_arg`), in order of declaration.
@@ -249,7 +250,7 @@ pub struct CompiledOperation {
     /// Inputs whose values are taken from elsewhere when the run is made.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refs: BTreeMap<String, ParamRef>,
-    /// The declarations of inputs that get their values when the run is made.
+    /// The declarations of inputs that get their values when the run is made or launched.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub late: BTreeMap<String, Value>,
     /// The operations of a graph, when it is one.

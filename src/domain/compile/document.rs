@@ -28,7 +28,7 @@ pub struct Document {
 }
 
 /// Where a node stands; lines and columns from 1, 0 when it has no key.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Mark {
     pub value: Position,
     pub key: Position,
@@ -37,7 +37,7 @@ pub(super) struct Mark {
 }
 
 /// A line, and the columns of the first character and behind the last.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Position {
     line: u32,
     column: u32,
@@ -49,6 +49,21 @@ impl Position {
         let column = number(span.start.col()) + 1;
         let end = if span.end.line() == span.start.line() { number(span.end.col()) + 1 } else { column };
         Self { line: number(span.start.line()), column, end }
+    }
+
+    /// A part of one line, from a column to the one behind its end.
+    pub fn on_line(line: u32, column: u32, end: u32) -> Self {
+        Self { line, column, end }
+    }
+
+    /// The column of its first character, from 1; 0 when it is no place.
+    pub fn column(self) -> u32 {
+        self.column
+    }
+
+    /// The place in front of its first character.
+    pub fn beginning(self) -> Self {
+        Self { end: self.column, ..self }
     }
 
     pub fn place(self, file: &Arc<str>) -> Place {

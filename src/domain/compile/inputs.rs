@@ -1,6 +1,6 @@
 //! Inputs, outputs and params: what a component declares, what an operation gives, and how the two meet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -110,6 +110,8 @@ pub(super) struct Bound {
     pub as_arg: IndexMap<String, String>,
     /// Input → what is said of it beside its value.
     pub forms: BTreeMap<String, InputForm>,
+    /// Inputs whose values are templates.
+    pub templated: BTreeSet<String>,
     /// Inputs whose values come from other runs.
     pub refs: BTreeMap<String, ParamRef>,
     /// The declarations of the inputs whose values are known only when the run is made.
@@ -260,6 +262,10 @@ pub(super) fn bind(
         if !delayed(io, true) && !optional && !params.contains_key(name) {
             required(name, "output", at, problems);
         }
+    }
+    for (name, _) in bound.inputs.iter().filter(|(_, value)| has_template(value)) {
+        bound.templated.insert(name.clone());
+        bound.late.extend(find(name).map(|io| (name.clone(), io.clone())));
     }
     bound
 }

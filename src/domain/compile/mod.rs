@@ -26,6 +26,7 @@ mod load;
 mod merge;
 pub mod parse;
 mod patch;
+mod plain;
 mod policy;
 mod refs;
 pub mod report;

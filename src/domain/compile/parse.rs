@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::codes;
 use super::document::{Document, Mark, Position, number};
+use super::plain;
 use super::scalar::{Scalar, resolve};
 use super::text::shown;
 use crate::domain::diagnostic::{Code, Diagnostic, Diagnostics, Place};
@@ -47,6 +48,14 @@ pub fn parse(path: &str, bytes: &[u8], problems: &mut Diagnostics) -> Vec<Docume
             return Vec::new();
         }
     };
+    match plain::read(&file, text) {
+        Some(document) => vec![document],
+        None => whole_language(file, text, problems),
+    }
+}
+
+/// Reads a file in whatever way it is written.
+pub(super) fn whole_language(file: Arc<str>, text: &str, problems: &mut Diagnostics) -> Vec<Document> {
     Reader::new(file, text).run(problems)
 }
 

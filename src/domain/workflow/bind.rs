@@ -84,8 +84,9 @@ pub fn taken(name: &str, reference: &ParamRef, facts: &Facts, io: Option<&Value>
     }
 }
 
-/// Gives an input its value.
+/// Gives an input its value, which is no template any more.
 pub fn set(operation: &mut CompiledOperation, name: &str, value: &Value) -> Result<(), Cause> {
+    operation.templated.remove(name);
     let Some(io) = operation.late.get(name) else {
         operation.inputs.insert(name.to_owned(), value.clone());
         return Ok(());

@@ -139,7 +139,10 @@ fn told(build: &CompiledOperation, of: &CompiledOperation) -> CompiledOperation 
     let names = mentioned([&inputs, &build.run]);
     let lent = of.inputs.iter().filter(|(name, _)| names.contains(name.as_str()));
     for (name, value) in lent {
-        told.inputs.entry(name.clone()).or_insert_with(|| value.clone());
+        if !told.inputs.contains_key(name) {
+            told.inputs.insert(name.clone(), value.clone());
+            told.templated.extend(of.templated.get(name).cloned());
+        }
     }
     told
 }

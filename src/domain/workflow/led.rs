@@ -541,7 +541,7 @@ fn with_point(matrix: &CompiledOperation, point: Point) -> Bound {
         let message = format!("the input `{name}` has no default, and this point does not give it");
         ended = Some((Status::Failed, Cause::new("MissingValue", message)));
     }
-    operation.late.clear();
+    operation.late.retain(|name, _| operation.templated.contains(name));
     (operation, ended)
 }
 

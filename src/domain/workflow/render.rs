@@ -10,6 +10,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde_json::{Map, Value, json};
 
+use super::bind::set;
 use crate::domain::catalog::{CompiledOperation, InputForm};
 use crate::domain::dispatch::observation::Cause;
 use crate::domain::honour::each_pod;
@@ -73,18 +74,18 @@ pub fn render(operation: &CompiledOperation, globals: &Globals) -> Result<Render
     let operation = &with_templates_filled(operation, globals)?;
     let mut renderer = Renderer::new(operation, globals);
     let mut run = renderer.value(&operation.run, "run")?;
-    prepared(&mut run, operation, &mut renderer)?;
+    prepared(&mut run, operation)?;
     let run: Run = serde_json::from_value(run)
         .map_err(|error| Cause::new("InvalidOperation", format!("the rendered run is not sound: {error}")))?;
     let mut env = Vec::new();
     for (variable, input) in &operation.to_env {
-        let value = operation.inputs.get(input).unwrap_or(&Value::Null);
-        let value = renderer.value(value, input)?;
-        env.push((variable.clone(), text_of(&value)));
+        env.push((variable.clone(), text_of(operation.inputs.get(input).unwrap_or(&Value::Null))));
     }
     let mut sections = Map::new();
     for (name, section) in &operation.sections {
-        sections.insert(name.clone(), renderer.value(section, name)?);
+        // Whatever builds its image is another run's, or nobody's.
+        let section = if name == "build" { section.clone() } else { renderer.value(section, name)? };
+        sections.insert(name.clone(), section);
     }
     if let Some(level) = sections.get("plugins").and_then(|plugins| plugins.get("logLevel")).filter(|l| !l.is_null()) {
         env.push((LOG_LEVEL.to_owned(), text_of(level)));
@@ -92,7 +93,8 @@ pub fn render(operation: &CompiledOperation, globals: &Globals) -> Result<Render
     Ok(Rendered { run, env, sections })
 }
 
-/// The operation with the values of those inputs that are templates; each of them knows the others as they are written.
+/// The operation with the values of those inputs that are templates, typed as they are declared; each of them knows the
+/// others as they are written.
 fn with_templates_filled<'o>(
     operation: &'o CompiledOperation,
     globals: &Globals,
@@ -102,24 +104,20 @@ fn with_templates_filled<'o>(
     }
     let mut renderer = Renderer::new(operation, globals);
     let mut filled = operation.clone();
-    for name in std::mem::take(&mut filled.templated) {
-        if let Some(value) = filled.inputs.get_mut(&name) {
-            *value = renderer.value(value, &name)?;
+    for name in &operation.templated {
+        if let Some(value) = operation.inputs.get(name) {
+            set(&mut filled, name, &renderer.value(value, name)?)?;
         }
     }
     Ok(Cow::Owned(filled))
 }
 
 /// Puts what inputs have prepared (`toInit`) before the entries of `init`, in every pod of the run.
-fn prepared(run: &mut Value, operation: &CompiledOperation, renderer: &mut Renderer) -> Result<(), Cause> {
+fn prepared(run: &mut Value, operation: &CompiledOperation) -> Result<(), Cause> {
     let mut entries = Vec::new();
     for (name, form) in operation.forms.iter().filter(|(_, form)| form.to_init) {
-        let value = renderer.value(operation.inputs.get(name).unwrap_or(&Value::Null), name)?;
-        let connection = form.connection.as_deref();
-        if value.is_null() {
-            continue;
-        }
-        let made = entry(form.io_type.as_deref(), &value, connection).ok_or_else(|| {
+        let Some(value) = operation.inputs.get(name).filter(|value| !value.is_null()) else { continue };
+        let made = entry(form.io_type.as_deref(), value, form.connection.as_deref()).ok_or_else(|| {
             let message = format!(
                 "`{name}` cannot be prepared (`toInit`): it needs a connection, or the type of a thing to prepare"
             );
@@ -149,7 +147,14 @@ pub fn section(operation: &CompiledOperation, section: &Value, place: &str) -> R
 
 /// Whether a condition is true: a template that comes to one of Polyaxon's words for it.
 pub fn condition(operation: &CompiledOperation, text: &str, globals: &Globals) -> Result<bool, Cause> {
-    let value = match Renderer::new(operation, globals).value(&Value::from(text), "conditions")? {
+    let written = &Value::from(text);
+    let spoken_of = mentioned([written]);
+    let needs = |name: &String| spoken_of.contains(name) || spoken_of.contains("params");
+    let operation = match operation.templated.iter().any(needs) {
+        true => with_templates_filled(operation, globals)?,
+        false => Cow::Borrowed(operation),
+    };
+    let value = match Renderer::new(&operation, globals).value(written, "conditions")? {
         Value::String(text) => Value::from(text.trim()),
         other => other,
     };
@@ -354,6 +359,34 @@ mod tests {
             "{{ name | upper }}"
         ]);
         assert_eq!(rendered(args), Ok(json!(["--lr=0.1", [1, 2], "--lr=0.1", "acme.vision.runs.u1", "A B"])));
+    }
+
+    #[test]
+    fn an_input_may_be_a_template_and_has_the_type_that_it_declares() {
+        let run =
+            json!({"kind": "job", "container": {"command": ["echo"], "args": ["{{ lr }}", "{{ params.lr.as_arg }}"]}});
+        let mut operation = operation(run, &[("lr", json!("{{ globals.iteration + rank }}")), ("rank", json!(2))]);
+        operation.templated.insert("lr".to_owned());
+        operation.late.insert("lr".to_owned(), json!({"name": "lr", "type": "int", "validation": {"le": 3}}));
+        let globals = |iteration| Globals { iteration, ..Globals::default() };
+        let made = render(&operation, &globals(1)).unwrap();
+        let container = serde_json::to_value(made.run).unwrap()["container"].clone();
+        assert_eq!((&container["args"], &made.env[0].1), (&json!([3, "--lr=3"]), &"3".to_owned()));
+        let cause = render(&operation, &globals(2)).unwrap_err();
+        assert!(cause.reason == "InvalidParam" && cause.message.starts_with("`lr`: "), "{cause:?}");
+        assert_eq!(condition(&operation, "{{ lr == 3 }}", &globals(1)), Ok(true));
+    }
+
+    /// What another run reports may look like a template, and is read as a text.
+    #[test]
+    fn a_value_is_never_read_as_a_template_unless_it_was_written_as_one() {
+        let run = json!({"kind": "job", "container": {"command": ["echo"], "args": ["{{ lr }}"]}});
+        let made = render(&operation(run, &[("lr", json!("{{ globals.uuid }}"))]), &Globals::default()).unwrap();
+        let container = serde_json::to_value(made.run).unwrap()["container"].clone();
+        assert_eq!(
+            (&container["args"][0], &made.env[0].1),
+            (&json!("{{ globals.uuid }}"), &"{{ globals.uuid }}".to_owned())
+        );
     }
 
     #[test]

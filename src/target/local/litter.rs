@@ -1,7 +1,7 @@
 //! What attempts leave that says nothing, an empty directory and an empty log: removed when nothing is being launched.
 //!
-//! Before ext4 gives a new file its inode it looks at every one that was freed in the last minute. With a removal behind
-//! each end, ten thousand short runs would make one another slower and slower.
+//! A removal behind each end would take its time from the next launch, and what is freed makes new files slower (see
+//! [`super::layout`]).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

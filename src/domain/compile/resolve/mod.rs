@@ -377,7 +377,7 @@ fn compiled(
         tags: whole.get("tags").map(words).unwrap_or_default(),
         inputs: bound.inputs,
         to_env: bound.to_env,
-        templated: BTreeSet::new(),
+        templated: bound.templated,
         as_arg: bound.as_arg,
         forms: bound.forms,
         run: if dag.is_some() { graph::without_operations(run) } else { run },

@@ -2,7 +2,7 @@
 //! that follow it, and the tuner of its matrix.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ use crate::domain::compile::load::Source;
 use crate::domain::compile::merge::merge;
 use crate::domain::compile::sections;
 use crate::domain::compile::text::shown;
-use crate::domain::compile::value::{flag, has_template};
+use crate::domain::compile::value::flag;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::ids::{QueueName, RunId};
 use crate::domain::query::{Query, parse_sort};
@@ -146,16 +146,8 @@ impl<'d> Resolving<'_, 'd> {
             }
         }
         let before = self.problems.errors();
-        let mut bound = bind(&merged.operation, &merged.at, merged.component, &Scope::Alone, &mut self.problems);
+        let bound = bind(&merged.operation, &merged.at, merged.component, &Scope::Alone, &mut self.problems);
         sections::check_params(&merged.operation, merged.component, &merged.at, &mut self.problems);
-        let mut templated = BTreeSet::new();
-        if what == Helper::Build {
-            // A build is a run like any other: it fills its templates in itself.
-            let templates = bound.inputs.iter().filter(|(_, value)| has_template(value));
-            templated.extend(templates.map(|(name, _)| name.clone()));
-        } else {
-            keep_declarations(&mut bound, merged.component);
-        }
         let mut run = self.patched_run(&mut merged);
         if let (Some(connection), Some(run)) = (connection, run.as_object_mut()) {
             merge(run, [(&"connections".to_owned(), &json!([connection]))], PatchStrategy::PostMerge);
@@ -173,8 +165,11 @@ impl<'d> Resolving<'_, 'd> {
         self.fits(&queue, &request, &merged);
         self.honours(&queue, &merged, &run);
         let build = self.build(&merged, &run, &queue);
-        let operation = with_build(super::compiled(&merged.whole, bound, run, request, None), build);
-        let operation = CompiledOperation { templated, ..operation };
+        let mut operation = with_build(super::compiled(&merged.whole, bound, run, request, None), build);
+        if what != Helper::Build {
+            // Its templates are over the run that it is started for, which fills them in.
+            operation.templated.clear();
+        }
         (self.problems.errors() == before).then_some((name, queue, operation))
     }
 
@@ -224,16 +219,6 @@ impl<'d> Resolving<'_, 'd> {
 pub(super) fn statuses(event: &Value) -> std::collections::BTreeSet<String> {
     let kinds = event.get("kinds").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     kinds.filter_map(|kind| kind.strip_prefix("run_status_")).map(str::to_owned).collect()
-}
-
-/// Values that are templates over the ended run are typed when it has ended.
-fn keep_declarations(bound: &mut Bound, component: &Map<String, Value>) {
-    for (name, value) in &bound.inputs {
-        let io = declared(component, "inputs").find(|io| text_of(io, "name") == Some(name));
-        if let Some(io) = io.filter(|_| has_template(value)) {
-            bound.late.insert(name.clone(), io.clone());
-        }
-    }
 }
 
 fn text_in(map: &Map<String, Value>, key: &str) -> Option<String> {

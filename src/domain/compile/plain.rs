@@ -1,0 +1,603 @@
+//! The plain way of writing YAML, read in one pass: mappings and lists by indentation or in brackets on one line, words and
+//! quoted texts on one line, comments, printable ASCII.
+//!
+//! Nearly all spec files keep to it, and it is read several times as fast as YAML is. Whatever is not plainly right (an
+//! anchor, a tag, a text of several lines, a tab, a key that stands twice, a number that two readers read in two ways) is
+//! left to the parser of the whole language, which also has all the words for what is wrong: this file has none.
+
+use std::sync::Arc;
+
+use serde_json::map::Entry;
+use serde_json::{Map, Value};
+
+use super::document::{Document, Mark, Position, number};
+use super::parse::{MAX_KEY_BYTES, MAX_NODES};
+use super::scalar::{Scalar, resolve};
+
+/// Deeper files are left to the parser that counts the levels exactly.
+const MAX_DEPTH: usize = 32;
+
+/// Reads a file of one document; `None` when it is not plain.
+pub(super) fn read(file: &Arc<str>, text: &str) -> Option<Document> {
+    let bytes = text.as_bytes();
+    if !bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+        return None;
+    }
+    // Dense text has a node every six characters or so.
+    let marks = Vec::with_capacity(bytes.len() / 6);
+    let mut reader = Reader { text, bytes, at: 0, line: 1, line_start: 0, marks };
+    reader.next_token()?;
+    if bytes[reader.at..].starts_with(b"---\n") && reader.column() == 0 {
+        reader.at += 3;
+        reader.next_token()?;
+    }
+    let value = reader.collection(Position::default(), 0)?;
+    match reader.next_token() {
+        None => Some(Document { file: Arc::clone(file), index: 0, value, sound: true, marks: reader.marks }),
+        Some(()) => None,
+    }
+}
+
+/// What stands at the beginning of something.
+enum Start<'t> {
+    /// A list by indentation.
+    Dash,
+    /// A mapping by indentation: its first key.
+    Key(Key<'t>),
+    /// A value that ends on this line.
+    Value,
+}
+
+/// A key, read up to its colon.
+struct Key<'t> {
+    text: &'t str,
+    position: Position,
+    /// Its column, from 0.
+    column: usize,
+}
+
+/// Where a scalar stands, which says what ends it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Around {
+    /// By indentation.
+    Line,
+    /// In brackets or braces.
+    Brackets,
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    bytes: &'t [u8],
+    at: usize,
+    /// The line of `at`, from 1.
+    line: u32,
+    /// Where that line begins.
+    line_start: usize,
+    marks: Vec<Mark>,
+}
+
+impl<'t> Reader<'t> {
+    fn peek(&self, ahead: usize) -> Option<u8> {
+        self.bytes.get(self.at + ahead).copied()
+    }
+
+    /// The column of `at`, from 0.
+    fn column(&self) -> usize {
+        self.at - self.line_start
+    }
+
+    /// From a place on this line to `at`.
+    fn since(&self, start: usize) -> Position {
+        Position::on_line(self.line, number(start - self.line_start) + 1, number(self.column()) + 1)
+    }
+
+    fn spaces(&mut self) {
+        while self.peek(0) == Some(b' ') {
+            self.at += 1;
+        }
+    }
+
+    /// Whether nothing but a comment follows on this line. What stands before it has been read up to its last character.
+    fn at_end_of_line(&mut self) -> bool {
+        let end = self.at;
+        self.spaces();
+        match self.peek(0) {
+            None | Some(b'\n') => true,
+            Some(b'#') => self.at > end,
+            Some(_) => false,
+        }
+    }
+
+    /// Goes to the next thing that is no blank and no comment, from the end of a line or the beginning of one; `None` at
+    /// the end of the file.
+    fn next_token(&mut self) -> Option<()> {
+        loop {
+            self.spaces();
+            match self.peek(0)? {
+                b'\n' => {}
+                b'#' => self.at += self.bytes[self.at..].iter().position(|byte| *byte == b'\n')?,
+                _ => return Some(()),
+            }
+            self.at += 1;
+            self.line += 1;
+            self.line_start = self.at;
+        }
+    }
+
+    /// Begins a node; its mark says where, and gets its size from [`Self::close`].
+    fn open(&mut self, value: Position, key: Position, depth: usize) -> Option<usize> {
+        self.marks.push(Mark { value, key, size: 1 });
+        (self.marks.len() <= MAX_NODES && depth < MAX_DEPTH).then_some(self.marks.len() - 1)
+    }
+
+    fn close(&mut self, mark: usize) {
+        self.marks[mark].size = number(self.marks.len() - mark);
+    }
+
+    /// Looks at what begins here; a key is read, everything else is not.
+    fn start(&mut self) -> Option<Start<'t>> {
+        // In the first column these begin or end a document.
+        if self.column() == 0 && [&b"---"[..], b"..."].iter().any(|mark| self.bytes[self.at..].starts_with(mark)) {
+            return None;
+        }
+        match self.peek(0)? {
+            b'-' if is_blank(self.peek(1)) => return Some(Start::Dash),
+            b'[' | b'{' => return Some(Start::Value),
+            _ => {}
+        }
+        let begin = self.at;
+        let text = self.scalar(Around::Line)?;
+        let position = self.since(begin);
+        self.spaces();
+        if self.peek(0) == Some(b':') && is_blank(self.peek(1)) {
+            self.at += 1;
+            let is_key = is_quote(self.bytes[begin]) || is_plain_key(text);
+            return is_key.then_some(Start::Key(Key { text, position, column: begin - self.line_start }));
+        }
+        self.at = begin;
+        Some(Start::Value)
+    }
+
+    /// What stands by indentation at this place, which begins a line or follows a dash.
+    fn collection(&mut self, key: Position, depth: usize) -> Option<Value> {
+        match self.start()? {
+            Start::Dash => self.list(key, depth),
+            Start::Key(first) => self.mapping(first, key, depth),
+            Start::Value => None,
+        }
+    }
+
+    /// A list whose first dash is here.
+    fn list(&mut self, key: Position, depth: usize) -> Option<Value> {
+        let column = self.column();
+        let mark = self.open(self.since(self.at), key, depth)?;
+        // As far left as its key, it stands where its first value does.
+        let is_flush = key.column() as usize == column + 1;
+        let mut list = Vec::new();
+        while list.is_empty() || self.is_dash() {
+            self.at += 1;
+            let value = if self.at_end_of_line() {
+                self.next_token()?;
+                if self.column() <= column || (is_flush && list.is_empty()) {
+                    return None;
+                }
+                self.collection(Position::default(), depth + 1)?
+            } else {
+                match self.start()? {
+                    Start::Dash => self.list(Position::default(), depth + 1)?,
+                    Start::Key(first) => self.mapping(first, Position::default(), depth + 1)?,
+                    Start::Value => self.value(Position::default(), depth + 1)?,
+                }
+            };
+            list.push(value);
+            if is_flush && list.len() == 1 {
+                self.marks[mark].value = self.marks[mark + 1].value.beginning();
+            }
+            if !self.goes_on(column)? {
+                break;
+            }
+        }
+        self.close(mark);
+        Some(Value::Array(list))
+    }
+
+    /// A mapping whose first key has been read.
+    fn mapping(&mut self, first: Key<'t>, key: Position, depth: usize) -> Option<Value> {
+        let column = first.column;
+        let mark = self.open(first.position.beginning(), key, depth)?;
+        let mut map = Map::with_capacity(4);
+        let mut next = first;
+        loop {
+            let value = if self.at_end_of_line() {
+                self.next_token()?;
+                // A list may stand as far left as its key.
+                if self.column() < column + usize::from(!self.is_dash()) {
+                    return None;
+                }
+                self.collection(next.position, depth + 1)?
+            } else {
+                self.value(next.position, depth + 1)?
+            };
+            insert(&mut map, next.text, value)?;
+            if !self.goes_on(column)? {
+                break;
+            }
+            let Start::Key(following) = self.start()? else { return None };
+            next = following;
+        }
+        self.close(mark);
+        Some(Value::Object(map))
+    }
+
+    fn is_dash(&self) -> bool {
+        self.peek(0) == Some(b'-') && is_blank(self.peek(1))
+    }
+
+    /// Goes to the next thing after an entry of what stands in a column, and says whether it stands there too. Further to
+    /// the right it would belong to the entry before, which has ended.
+    fn goes_on(&mut self, column: usize) -> Option<bool> {
+        match self.next_token() {
+            None => Some(false),
+            Some(()) if self.column() > column => None,
+            Some(()) => Some(self.column() == column),
+        }
+    }
+
+    /// A value that ends on this line, and the end of the line.
+    fn value(&mut self, key: Position, depth: usize) -> Option<Value> {
+        let value = self.inline(Around::Line, key, depth)?;
+        self.at_end_of_line().then_some(value)
+    }
+
+    /// A value without indentation.
+    fn inline(&mut self, around: Around, key: Position, depth: usize) -> Option<Value> {
+        match self.peek(0)? {
+            b'[' => self.brackets(key, depth),
+            b'{' => self.braces(key, depth),
+            quote => {
+                let begin = self.at;
+                let text = self.scalar(around)?;
+                self.open(self.since(begin), key, depth)?;
+                if is_quote(quote) {
+                    return Some(Value::String(text.to_owned()));
+                }
+                match resolve(text) {
+                    Scalar::Text => Some(Value::String(text.to_owned())),
+                    Scalar::Plain(value) => Some(value),
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    /// A list in brackets.
+    fn brackets(&mut self, key: Position, depth: usize) -> Option<Value> {
+        let mark = self.bracket(key, depth)?;
+        let mut list = Vec::new();
+        while self.has_entry(b']', list.is_empty())? {
+            list.push(self.inline(Around::Brackets, Position::default(), depth + 1)?);
+        }
+        self.close(mark);
+        Some(Value::Array(list))
+    }
+
+    /// A mapping in braces.
+    fn braces(&mut self, key: Position, depth: usize) -> Option<Value> {
+        let mark = self.bracket(key, depth)?;
+        let mut map = Map::new();
+        while self.has_entry(b'}', map.is_empty())? {
+            let begin = self.at;
+            let text = self.scalar(Around::Brackets)?;
+            let position = self.since(begin);
+            let is_key = is_quote(self.bytes[begin]) || is_plain_key(text);
+            if !is_key || self.peek(0) != Some(b':') || self.peek(1) != Some(b' ') {
+                return None;
+            }
+            self.at += 1;
+            self.spaces();
+            let value = self.inline(Around::Brackets, position, depth + 1)?;
+            insert(&mut map, text, value)?;
+        }
+        self.close(mark);
+        Some(Value::Object(map))
+    }
+
+    fn bracket(&mut self, key: Position, depth: usize) -> Option<usize> {
+        self.at += 1;
+        self.open(self.since(self.at - 1), key, depth)
+    }
+
+    /// Goes to the next entry in brackets, or behind the closing one and says that there is none.
+    fn has_entry(&mut self, close: u8, is_first: bool) -> Option<bool> {
+        self.spaces();
+        let next = self.peek(0)?;
+        if next != close && !is_first {
+            if next != b',' {
+                return None;
+            }
+            self.at += 1;
+            self.spaces();
+        } else if next == close {
+            self.at += 1;
+        }
+        Some(next != close)
+    }
+
+    /// A word or a quoted text; stops behind its last character.
+    fn scalar(&mut self, around: Around) -> Option<&'t str> {
+        let begin = self.at;
+        match self.peek(0)? {
+            quote @ (b'"' | b'\'') => {
+                self.at += 1;
+                while self.peek(0)? != quote {
+                    // What is escaped, and what goes on in the next line, is not plain.
+                    if matches!(self.peek(0)?, b'\\' | b'\n') {
+                        return None;
+                    }
+                    self.at += 1;
+                }
+                self.at += 1;
+                let is_escaped = quote == b'\'' && self.peek(0) == Some(quote);
+                (!is_escaped).then(|| &self.text[begin + 1..self.at - 1])
+            }
+            b'-' if !matches!(self.peek(1), Some(b'-' | b'.' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')) => None,
+            b'?' | b':' | b',' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>' | b'%' | b'@'
+            | b'`' => None,
+            _ => {
+                self.word(around)?;
+                Some(&self.text[begin..self.at])
+            }
+        }
+    }
+
+    /// Goes behind the last character of a word, or of some with spaces between.
+    fn word(&mut self, around: Around) -> Option<()> {
+        let mut end = self.at;
+        loop {
+            match self.peek(0) {
+                None | Some(b'\n') => break,
+                Some(b':') if is_blank(self.peek(1)) => break,
+                Some(b'#') if self.bytes[self.at - 1] == b' ' => break,
+                Some(b' ') => {
+                    self.at += 1;
+                    continue;
+                }
+                Some(b',' | b']' | b'}') if around == Around::Brackets => break,
+                Some(b'[' | b'{') if around == Around::Brackets => return None,
+                Some(b':')
+                    if around == Around::Brackets && matches!(self.peek(1), Some(b',' | b'[' | b']' | b'{' | b'}')) =>
+                {
+                    return None;
+                }
+                Some(_) => {}
+            }
+            self.at += 1;
+            end = self.at;
+        }
+        self.at = end;
+        Some(())
+    }
+}
+
+/// Whether a word may be a key without a word about it: no merge key, no number, and nothing that is one elsewhere.
+fn is_plain_key(text: &str) -> bool {
+    text != "<<" && matches!(resolve(text), Scalar::Text)
+}
+
+/// Adds an entry; `None` when its key is long or taken.
+fn insert(map: &mut Map<String, Value>, key: &str, value: Value) -> Option<()> {
+    if key.len() > MAX_KEY_BYTES / 2 {
+        return None;
+    }
+    match map.entry(key) {
+        Entry::Vacant(free) => drop(free.insert(value)),
+        Entry::Occupied(_) => return None,
+    }
+    Some(())
+}
+
+fn is_blank(byte: Option<u8>) -> bool {
+    matches!(byte, None | Some(b' ' | b'\n'))
+}
+
+fn is_quote(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::parse::whole_language;
+    use super::*;
+    use crate::domain::diagnostic::Diagnostics;
+
+    /// Whether a text is plain; if it is, the parser of the whole language must find the same, and nothing to say.
+    fn is_plain(text: &str) -> Result<bool, TestCaseError> {
+        let file: Arc<str> = "file.yaml".into();
+        let Some(found) = read(&file, text) else { return Ok(false) };
+        let mut problems = Diagnostics::default();
+        let documents = whole_language(file, text, &mut problems);
+        let said: Vec<String> = problems.iter().map(|problem| problem.message.clone()).collect();
+        prop_assert!(said.is_empty(), "{said:?}\n{text}");
+        let [wanted] = &documents[..] else {
+            return Err(TestCaseError::fail(format!("{} documents", documents.len())));
+        };
+        prop_assert!(wanted.sound && found.sound && found.index == wanted.index);
+        prop_assert_eq!(&found.value, &wanted.value, "{}", text);
+        prop_assert_eq!(&found.marks, &wanted.marks, "{}", text);
+        Ok(true)
+    }
+
+    #[test]
+    fn what_is_plain_is_read() {
+        for text in [
+            "a: b\n",
+            "a: b",
+            "# c\n\n---\n# d\na: b # e\n\n# f\n",
+            "a:\n  b:\n    - c\n    - d: 1\n      e: true\n    -\n      f: null\n  g: ~\n",
+            "a:\n- b\n- - c\n  - d\nh: i\n",
+            "- a\n-   b: c\n    d: e\n",
+            "a: [b, 'c, d', \"e: f\", [1, 2.5], {g: h, \"i\": [], j: {}}, s3://k/l, -1, --m=n]\n",
+            "a: {b: c, d: e f, 'g h': i}\n",
+            "\"a b\": 'c: d # e'\n'f' : \"{{ g }}\"\n",
+            "a: b:c d#e {f} [g], h 'i' \"j\" - k\nl: -m\nn: .o\n",
+            "a: b   \nc:   d\n",
+        ] {
+            assert!(is_plain(text).unwrap(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_plain_is_left_to_others() {
+        for text in [
+            "",
+            "# a\n",
+            "a\n",
+            "[a]\n",
+            "a:\n",
+            "a: b\n---\nc: d\n",
+            "a: b\n...\n",
+            "%YAML 1.2\n---\na: b\n",
+            "a: &b c\n",
+            "a: *b\n",
+            "a: !b c\n",
+            "a: |\n  b\n",
+            "a: >-\n  b\n",
+            "a: b\n  c\n",
+            "a: 'b\n  c'\n",
+            "a: \"b\\n\"\n",
+            "a: 'b''c'\n",
+            "a: [b,\n  c]\n",
+            "a: b\na: c\n",
+            "a: {b: c, b: d}\n",
+            "1: a\n",
+            "yes: a\n",
+            "a: yes\n",
+            "a: 010\n",
+            "a: .inf\n",
+            "<<: {a: b}\n",
+            "a:\tb\n",
+            "a: \u{e9}\n",
+            "a: b\r\n",
+            "? a\n: b\n",
+            "a: b: c\n",
+            "a: - b\n",
+            "a: [b: c]\n",
+            "a: {b}\n",
+            "a: {b: }\n",
+            "a: [b, ]\n",
+            "a: {{ b }}\n",
+            "a:\n  - b\n c: d\n",
+            "  a: b\nc: d\n",
+            "--- a: b\n",
+            "- a\nb: c\n",
+            "a: [b]c\n",
+            "a: 'b'c\n",
+            "a: @b\n",
+            "a: %b\n",
+            "a: `b`\n",
+            "a: ]\n",
+            "a: - \n",
+            "-\n",
+            "a: {b:c}\n",
+            "a: [b, c\n",
+        ] {
+            assert!(!is_plain(text).unwrap(), "{text:?}");
+        }
+        let deep = (0..40).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>();
+        assert!(!is_plain(&format!("{deep}{}b: c\n", " ".repeat(40))).unwrap());
+        assert!(!is_plain(&format!("a: {}{}\n", "[".repeat(40), "]".repeat(40))).unwrap());
+        assert!(!is_plain(&format!("{}: b\n", "a".repeat(600))).unwrap());
+    }
+
+    /// What may stand on a line: much of it fits together, some of it never does.
+    const PARTS: [&str; 60] = [
+        "a: b",
+        "c: 1",
+        "d:",
+        "e:",
+        "- f",
+        "- g: h",
+        "-",
+        "- - i",
+        "j: [k, l]",
+        "m: {n: o, p: [q]}",
+        "'r': s",
+        "\"t\": u",
+        "v: 'w: x'",
+        "y: \"z\"",
+        "# a",
+        "b: c # d",
+        "e: f#g",
+        "h : i",
+        "- [j]",
+        "- {k: l}",
+        "m: n  ",
+        "",
+        "",
+        "- 'o'",
+        "- p:",
+        "q: []",
+        "r: {}",
+        "s: t:u",
+        "- v: w",
+        "x: - y",
+        "z: a: b",
+        "{c: d}: e",
+        "? f",
+        ": g",
+        "h: &i j",
+        "k: *i",
+        "- !l m",
+        "n: |",
+        "o: >-",
+        "1: p",
+        "no: q",
+        "r: 0x1F",
+        "s: 1_0",
+        "t: {u}",
+        "v: [w: x]",
+        "[y, z",
+        "---",
+        "...",
+        "--- a",
+        "-b: c",
+        "d:e",
+        "f: [g,",
+        "h]",
+        "i: 'j''k'",
+        "l: \"m\\n\"",
+        "n: {o: p,q: r}",
+        "s: {'t':u}",
+        "v: [a b , c]",
+        "w: -x",
+        "y: 'z' # a",
+    ];
+
+    fn lines() -> impl Strategy<Value = String> {
+        let line = (0usize..5, proptest::sample::select(&PARTS[..]));
+        let usual = (0usize..4, proptest::sample::select(&PARTS[..30]));
+        proptest::collection::vec(prop_oneof![9 => usual, 1 => line], 1..9)
+            .prop_map(|lines| lines.iter().map(|(indent, part)| format!("{}{part}\n", "  ".repeat(*indent))).collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_read_plainly_is_what_yaml_means(text in lines()) {
+            is_plain(&text)?;
+        }
+
+        /// One character of a plain file is another one.
+        #[test]
+        fn a_slip_of_the_pen_is_never_read_otherwise(at in 0usize..220, with in "[-:,\\[\\]{}#&*!|>'\"%@`? \na0~.<=]{0,2}") {
+            let text = "a: b\nc:\n  - d: [e, {f: 1}]\n    g: \"h i\" # j\n  - k\nl:\n- m: 'n'\n  o: {p: q, r: [s, -1]}\n\
+                        t:\n  u:\n    v: w x\n    y: s3://z/a\n# b\nc1: --d=e\nf: true\ng: [\"{{ h }}\", '']\n";
+            let at = at % text.len();
+            is_plain(&format!("{}{with}{}", &text[..at], &text[at + 1..]))?;
+            is_plain(&format!("{}{with}{}", &text[..at], &text[at..]))?;
+        }
+    }
+}
