@@ -30,6 +30,8 @@ use crate::world::{
 
 /// Histories by default: about twenty seconds of a debug build.
 const COUNT: u64 = 24;
+/// After so many histories is said how far it is: some seconds of a release build.
+const TOLD: u64 = 250;
 /// Of so many histories one has a dispatcher beside it that crashes after every event; it takes ten times as long.
 const CRASHING: u64 = 4;
 /// Of so many histories one is of wide and narrow operations.
@@ -45,9 +47,9 @@ const QUEUES: [&str; 7] = ["a/default", "a/q", "a/r", "b/default", "b/q", "b/r",
 #[test]
 fn random_histories_agree_with_the_oracle() {
     let number = |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    let (seed, count) = (number("TIDEGATE_SIM_SEED", 1), number("TIDEGATE_SIM_COUNT", COUNT));
+    let (first, count) = (number("TIDEGATE_SIM_SEED", 1), number("TIDEGATE_SIM_COUNT", COUNT));
     let (mut decisions, mut events, mut coverage) = (0, 0, Coverage::default());
-    for seed in seed..seed + count {
+    for seed in first..first + count {
         let mut simulation = Simulation::new(seed);
         let result = catch_unwind(AssertUnwindSafe(|| simulation.run()));
         if let Err(panic) = result {
@@ -57,6 +59,9 @@ fn random_histories_agree_with_the_oracle() {
         decisions += simulation.world.started.len();
         events += simulation.world.events;
         coverage.add(simulation.world.coverage.as_ref().expect("a simulation counts"));
+        if (seed - first + 1).is_multiple_of(TOLD) {
+            eprintln!("{} of {count} histories, {events} events: nothing was violated so far", seed - first + 1);
+        }
     }
     print!("{}", coverage.table());
     println!("{count} histories, {events} events, {decisions} starts: nothing was violated");
