@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::conductor::{Conducting, Outside};
 use crate::domain::catalog::Catalog;
 use crate::domain::compile::{CompileCache, compile_with};
-use crate::domain::diagnostic::Diagnostics;
+use crate::domain::diagnostic::{Diagnostics, counted};
 use crate::domain::dispatch::command::Rejection;
 use crate::domain::dispatch::event::RevisionApplied;
 use crate::domain::dispatch::history::RunRow;
@@ -80,7 +80,7 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// What was sent has errors.
-    #[error("what was sent has {} errors", .0.errors())]
+    #[error("what was sent has {}", counted(.0.errors(), "error"))]
     Invalid(Diagnostics),
     /// The state machine refused.
     #[error("{0}")]

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::client::{Client, nothing, query};
 use super::show::{self, Column, Output, OutputArgs, age, note, short};
 use super::{Exit, Result};
+use crate::domain::diagnostic::counted;
 use crate::server::views::{
     AppliedView, ApproveBody, ApprovedView, DiagnosticView, FollowView, RollbackBody, SyncView,
 };
@@ -111,7 +112,7 @@ fn status(output: Output, client: &Client) -> Result {
         ("Looked", ago),
         ("Error", status.error.clone()),
         ("Held", held),
-        ("Problems", Some(format!("{} errors, {} warnings", status.errors, status.warnings))),
+        ("Problems", Some(format!("{}, {}", counted(status.errors, "error"), counted(status.warnings, "warning")))),
         ("Last sync", Some(status.summary.clone())),
     ];
     show::one(output, &status, status.applied.as_deref().unwrap_or("-"), &fields)?;

@@ -167,6 +167,11 @@ impl Diagnostics {
     }
 }
 
+/// A number of things: `1 error`, `2 errors`.
+pub fn counted(n: usize, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
+}
+
 /// The candidate nearest to a misspelt word, if any is near enough to be meant.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let reach = (word.chars().count() / 3).clamp(1, 3);

@@ -21,5 +21,6 @@ pub mod sharing;
 pub mod simulate;
 pub mod spec;
 pub mod time;
+pub mod waiting_order;
 pub mod windows;
 pub mod workflow;

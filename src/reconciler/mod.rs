@@ -16,6 +16,7 @@ pub use self::look::revision_of;
 pub use self::shared::{Followed, Shared, Wanted, get, set};
 pub use self::sides::{Desired, Sides};
 use crate::domain::compile::CompileCache;
+use crate::domain::diagnostic::counted;
 use crate::domain::dispatch::command::Rejection;
 use crate::domain::ids::{CommitId, Digest, RunId};
 use crate::domain::spec::FirstSync;
@@ -81,7 +82,7 @@ enum SyncError {
     Switches(#[from] std::io::Error),
     #[error("a working tree has no other revision to follow")]
     NoRevisions,
-    #[error("{errors} errors in the files of {commit}; what was applied before stays")]
+    #[error("{} in the files of {commit}; what was applied before stays", counted(*errors, "error"))]
     Invalid { commit: CommitId, errors: usize },
 }
 

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::views::{ErrorBody, ErrorView, diagnostics};
 use crate::control::ControlError;
-use crate::domain::diagnostic::Diagnostics;
+use crate::domain::diagnostic::{Diagnostics, counted};
 use crate::domain::dispatch::command::{Outcome, Rejection};
 use crate::engine::EngineError;
 use crate::store::StoreError;
@@ -51,10 +51,7 @@ impl ApiError {
     }
 
     pub fn invalid(found: &Diagnostics) -> Self {
-        let message = match found.errors() {
-            1 => "what was sent has an error".to_owned(),
-            n => format!("what was sent has {n} errors"),
-        };
+        let message = format!("what was sent has {}", counted(found.errors(), "error"));
         let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message);
         error.view.diagnostics = diagnostics(found);
         error

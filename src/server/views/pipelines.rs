@@ -11,6 +11,7 @@ use crate::domain::dispatch::history::RunRow;
 use crate::domain::dispatch::status::Status;
 use crate::domain::spec::matrix::{Matrix, Optimization};
 use crate::domain::time::{Span, Timestamp};
+use crate::domain::waiting_order::waiting_order;
 use crate::domain::workflow::matrix::{Tuner, metric};
 
 /// Runs of a matrix that are shown as the best.
@@ -183,22 +184,11 @@ fn operations(operation: &CompiledOperation, children: &[RunRow]) -> Vec<Operati
     views
 }
 
-/// The longest way to each operation, which has no circles.
+/// The longest way to each operation.
 fn levels(after: &[&[u32]]) -> Vec<u32> {
-    let (mut levels, mut left) = (vec![0; after.len()], after.iter().map(|of| of.len()).collect::<Vec<_>>());
-    let mut behind = vec![Vec::new(); after.len()];
-    for (i, of) in after.iter().enumerate() {
-        of.iter().for_each(|of| behind[*of as usize].push(i));
-    }
-    let mut free: Vec<usize> = (0..after.len()).filter(|i| left[*i] == 0).collect();
-    while let Some(i) = free.pop() {
-        for next in &behind[i] {
-            levels[*next] = levels[*next].max(levels[i] + 1);
-            left[*next] -= 1;
-            if left[*next] == 0 {
-                free.push(*next);
-            }
-        }
+    let mut levels = vec![0; after.len()];
+    for place in waiting_order(after).comes {
+        levels[place] = after[place].iter().map(|of| levels[*of as usize] + 1).max().unwrap_or(0);
     }
     levels
 }

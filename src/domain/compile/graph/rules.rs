@@ -11,6 +11,7 @@ use crate::domain::compile::inputs::{Siblings, check_declarations};
 use crate::domain::compile::load::Source;
 use crate::domain::compile::text::shown;
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+use crate::domain::waiting_order::waiting_order;
 
 /// Graphs inside graphs at most; a deeper nesting is a mistake or an attack.
 const MAX_NESTING: usize = 16;
@@ -121,26 +122,13 @@ pub(in crate::domain::compile) fn circles<'n>(
 
 /// Operations each of which waits for the next, and the last for the first.
 fn circle(after: &[Vec<u32>]) -> Option<Vec<usize>> {
-    let mut before: Vec<usize> = after.iter().map(Vec::len).collect();
-    let mut behind = vec![Vec::new(); after.len()];
-    for (i, after) in after.iter().enumerate() {
-        after.iter().for_each(|of| behind[*of as usize].push(i));
-    }
-    let mut free: Vec<usize> = (0..after.len()).filter(|i| before[*i] == 0).collect();
-    while let Some(i) = free.pop() {
-        for next in &behind[i] {
-            before[*next] -= 1;
-            if before[*next] == 0 {
-                free.push(*next);
-            }
-        }
-    }
+    let waits_forever = waiting_order(after).waits_forever;
     // Who is left waits for somebody who is left: following one of those comes round.
-    let mut at = (0..after.len()).find(|i| before[*i] > 0)?;
+    let mut at = waits_forever.iter().position(|forever| *forever)?;
     let mut way = Vec::new();
     while !way.contains(&at) {
         way.push(at);
-        at = after[at].iter().map(|of| *of as usize).find(|of| before[*of] > 0)?;
+        at = after[at].iter().map(|of| *of as usize).find(|of| waits_forever[*of])?;
     }
     let start = way.iter().position(|i| *i == at)?;
     Some(way.split_off(start))

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::codes;
 use super::text::escape;
-use crate::domain::diagnostic::{Diagnostics, Place, Severity};
+use crate::domain::diagnostic::{Diagnostics, Place, Severity, counted};
 use crate::domain::files::{FileContent, FileSet};
 
 /// A rendering.
@@ -178,6 +178,5 @@ fn shown(diagnostics: &Diagnostics) -> Vec<Shown> {
 /// `2 errors, 1 warning`.
 fn summary(all: &[Shown]) -> String {
     let errors = all.iter().filter(|one| one.severity == Severity::Error).count();
-    let count = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-    format!("{}, {}", count(errors, "error"), count(all.len() - errors, "warning"))
+    format!("{}, {}", counted(errors, "error"), counted(all.len() - errors, "warning"))
 }
