@@ -13,7 +13,6 @@ pub struct FieldPlaces {
     file: Arc<str>,
     /// All pointers, one behind the other.
     pointers: String,
-    /// Sorted by pointer.
     fields: Vec<Field>,
 }
 
@@ -39,26 +38,18 @@ impl FieldPlaces {
         Self { file, pointers: String::new(), fields: Vec::new() }
     }
 
-    /// Adds a field; [`FieldPlaces::seal`] must follow the last one.
+    /// Adds a field.
     pub(super) fn add(&mut self, pointer: &str, line: u32, column: u32, end_column: u32) {
         let from = self.pointers.len() as u32;
         self.pointers.push_str(pointer);
         self.fields.push(Field { from, to: self.pointers.len() as u32, line, column, end_column });
     }
 
-    /// Sorts the table.
-    pub(super) fn seal(mut self) -> Self {
-        let pointers = &self.pointers;
-        let text = |field: &Field| &pointers[field.from as usize..field.to as usize];
-        self.fields.sort_unstable_by(|a, b| text(a).cmp(text(b)));
-        self
-    }
-
     /// The place of the value under a JSON pointer.
     pub fn get(&self, pointer: &str) -> Option<Place> {
-        let text = |field: &Field| &self.pointers[field.from as usize..field.to as usize];
-        let at = self.fields.binary_search_by(|field| text(field).cmp(pointer)).ok()?;
-        let Field { line, column, end_column, .. } = self.fields[at];
+        // Most tables are never asked, and none often: sorting them would cost more than it saves.
+        let is_asked = |field: &&Field| self.pointers[field.from as usize..field.to as usize] == *pointer;
+        let Field { line, column, end_column, .. } = *self.fields.iter().find(is_asked)?;
         Some(Place { file: Arc::clone(&self.file), line, column, end_column })
     }
 }

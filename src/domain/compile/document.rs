@@ -92,7 +92,7 @@ impl Document {
     pub fn fields(&self, depth: usize) -> FieldPlaces {
         let mut found = FieldPlaces::new(Arc::clone(&self.file));
         self.collect(&self.value, 0, &mut String::with_capacity(64), depth, &mut found);
-        found.seal()
+        found
     }
 
     /// Renames a key; the order of keys stays, so that the places stay right.

@@ -58,11 +58,16 @@ fn is_kind_of_runs(kind: &Value) -> bool {
 
 /// Whether an operation or a component, or one inside of it, uses what only this dialect has.
 fn uses(map: &Map<String, Value>) -> bool {
-    let tpe = map.get("matrix").and_then(|matrix| matrix.get("kind")).and_then(Value::as_str) == Some("tpe");
-    let run = map.get("run");
-    let lists = ["operations", "components"].into_iter().filter_map(|list| run?.get(list)?.as_array());
-    let mut inside = map.get("component").into_iter().chain(lists.flatten()).filter_map(Value::as_object);
-    tpe || map.contains_key("strictParams") || SHORTCUTS.iter().any(|key| map.contains_key(*key)) || inside.any(uses)
+    let is_used_in = |value: &Value| value.as_object().is_some_and(uses);
+    map.iter().any(|(key, value)| match key.as_str() {
+        "strictParams" => true,
+        "matrix" => value.get("kind").and_then(Value::as_str) == Some("tpe"),
+        "component" => is_used_in(value),
+        "run" => ["operations", "components"]
+            .iter()
+            .any(|list| value.get(*list).and_then(Value::as_array).is_some_and(|list| list.iter().any(is_used_in))),
+        key => SHORTCUTS.contains(&key),
+    })
 }
 
 /// What the original finds out only when it makes a run: such a document has its shape, but stands for no classic one.

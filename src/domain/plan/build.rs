@@ -193,7 +193,7 @@ fn declared<T: Serialize>(item: T, file: &str) -> Declared<T> {
     let value = serde_json::to_value(&item).expect("plain data");
     let mut lines = 5..;
     pointers(&value, String::new(), &mut |pointer| fields.add(&pointer, lines.next().unwrap_or_default(), 1, 1));
-    Declared { item, place: Some(place), fields: fields.seal() }
+    Declared { item, place: Some(place), fields }
 }
 
 fn pointers(value: &Value, path: String, found: &mut impl FnMut(String)) {

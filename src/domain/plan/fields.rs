@@ -395,7 +395,6 @@ mod tests {
         for (line, field) in (1..).zip(["/sync/maxStarts", "/operation/component/run/container/image", "/params/lr"]) {
             fields.add(field, line, 1, 1);
         }
-        let fields = fields.seal();
         let line = |path| find_place(&fields, path).map(|place| place.line);
         assert_eq!(line("/maxStarts"), Some(1));
         assert_eq!(line("/operation/run/container/image"), Some(2));

@@ -38,8 +38,9 @@ const PREPARED: usize = 32;
 const PART: usize = 64 << 20;
 /// For every connection. The caches are small because the operating system's is there, too.
 const SETTINGS: &str = "PRAGMA cache_size=-8192; PRAGMA temp_store=MEMORY;";
-/// For the writer. A checkpoint every 40 MB of write-ahead log keeps its flushes rare beside those of appends.
-const WRITER_SETTINGS: &str = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=10000; \
+/// For the writer. It changes rows all over the tables, and what is in its own cache it need not read again: up to 64 MiB,
+/// as far as they are used. A checkpoint every 40 MB of write-ahead log keeps its flushes rare beside those of appends.
+const WRITER_SETTINGS: &str = "PRAGMA cache_size=-65536; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=10000; \
                                PRAGMA journal_size_limit=67108864;";
 
 /// The embedded store of one data directory.

@@ -49,7 +49,7 @@ impl<'a> Rows<'a> {
                 self.flush()?;
                 // One statement looks at the old names only, so that two queues can change theirs.
                 self.tx.execute(
-                    "UPDATE runs SET queue = (SELECT value FROM json_each(?1) WHERE key = queue)
+                    "UPDATE OR FAIL runs SET queue = (SELECT value FROM json_each(?1) WHERE key = queue)
                      WHERE finished_at IS NULL AND queue IN (SELECT key FROM json_each(?1))",
                     [json(&names)?],
                 )?;
@@ -92,7 +92,7 @@ pub(super) fn insert<T>(
             continue;
         }
         let mut statement =
-            tx.prepare_cached(&format!("INSERT INTO {table} VALUES {}", vec![row.as_str(); count].join(", ")))?;
+            tx.prepare_cached(&format!("INSERT OR FAIL INTO {table} VALUES {}", vec![row.as_str(); count].join(", ")))?;
         for chunk in chunks.chunks(count) {
             let mut binder = Binder { statement: &mut statement, next: 1 };
             chunk.iter().try_for_each(|row| bind(row, &mut binder))?;
@@ -171,7 +171,7 @@ fn update_run(tx: &Connection, id: RunId, patch: RunPatch) -> rusqlite::Result<(
         set_queue(tx, id, &queue)?;
     }
     if let Some(spec) = spec {
-        let mut update = tx.prepare_cached("UPDATE runs SET spec = ?2 WHERE id = ?1")?;
+        let mut update = tx.prepare_cached("UPDATE OR FAIL runs SET spec = ?2 WHERE id = ?1")?;
         update.execute(params![id.0.as_bytes(), spec.as_bytes()])?;
     }
     let Some((status, cause)) = step else { return Ok(()) };
@@ -180,7 +180,7 @@ fn update_run(tx: &Connection, id: RunId, patch: RunPatch) -> rusqlite::Result<(
     let (attempt, queued_at, started_at) = (attempt.map(|a| a.0), queued_at.map(|at| at.0), started_at.map(|at| at.0));
     let Some(RunEnd { at, exit_code, outputs }) = end else {
         let mut update = tx.prepare_cached(
-            "UPDATE runs SET status = ?2, reason = ?3, message = ?4, attempt = coalesce(?5, attempt),
+            "UPDATE OR FAIL runs SET status = ?2, reason = ?3, message = ?4, attempt = coalesce(?5, attempt),
              queued_at = coalesce(queued_at, ?6), started_at = coalesce(started_at, ?7) WHERE id = ?1",
         )?;
         update.execute(params![id, status.word(), reason, message, attempt, queued_at, started_at])?;
@@ -188,7 +188,7 @@ fn update_run(tx: &Connection, id: RunId, patch: RunPatch) -> rusqlite::Result<(
     };
     let outputs = text((!outputs.is_empty()).then(|| json(&outputs)).transpose()?);
     let mut update = tx.prepare_cached(
-        "UPDATE runs SET status = ?2, reason = ?3, message = ?4, attempt = coalesce(?5, attempt),
+        "UPDATE OR FAIL runs SET status = ?2, reason = ?3, message = ?4, attempt = coalesce(?5, attempt),
          queued_at = coalesce(queued_at, ?6), started_at = coalesce(started_at, ?7),
          finished_at = ?8, exit_code = ?9, outputs = ?10 WHERE id = ?1",
     )?;
@@ -198,7 +198,7 @@ fn update_run(tx: &Connection, id: RunId, patch: RunPatch) -> rusqlite::Result<(
 }
 
 fn set_queue(tx: &Connection, id: RunId, queue: &QueueName) -> rusqlite::Result<()> {
-    let mut update = tx.prepare_cached("UPDATE runs SET queue = ?2 WHERE id = ?1")?;
+    let mut update = tx.prepare_cached("UPDATE OR FAIL runs SET queue = ?2 WHERE id = ?1")?;
     update.execute(params![id.0.as_bytes(), queue.to_string()]).map(|_| ())
 }
 
