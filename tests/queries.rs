@@ -156,19 +156,23 @@ fn a_query_finds_runs_in_every_store() {
 }
 
 #[test]
-fn runs_of_an_older_layout_keep_what_they_were_given() {
+fn runs_of_the_oldest_layout_keep_all_that_is_known_of_them() {
     let dir = tempfile::tempdir().unwrap();
-    drop(SqliteStore::open(dir.path()).unwrap());
     let raw = rusqlite::Connection::open(dir.path().join("tidegate.db")).unwrap();
+    raw.execute_batch(include_str!("../src/store/sqlite/0001.sql")).unwrap();
     raw.execute_batch(
-        "ALTER TABLE runs DROP COLUMN inputs; PRAGMA user_version = 1;
+        "PRAGMA user_version = 1;
          INSERT INTO bodies VALUES (zeroblob(32), CAST('{\"inputs\": {\"lr\": 0.5, \"word\": \"x\"}}' AS BLOB));
          INSERT INTO bodies VALUES (x'01', CAST('no JSON' AS BLOB));
          INSERT INTO runs (seq, id, project, name, kind, spec, queue, origin, status, attempt, created_at)
          VALUES (1, randomblob(16), 'vision', 'old', 'job', zeroblob(32), 'a/b', '{\"by\":\"push\",\"reason\":\"\"}',
                  'compiled', 0, 0),
                 (2, randomblob(16), 'vision', 'bare', 'job', randomblob(32), 'a/b', '{\"by\":\"push\",\"reason\":\"\"}',
-                 'compiled', 0, 0);",
+                 'compiled', 0, 0);
+         INSERT INTO runs (seq, id, project, name, kind, spec, queue, origin, status, attempt, reason, message, created_at,
+                           queued_at, started_at, finished_at, exit_code, outputs)
+         VALUES (3, randomblob(16), 'vision', 'over', 'job', randomblob(32), 'a/b', '{\"by\":\"push\",\"reason\":\"\"}',
+                 'failed', 2, 'ExitCode', 'it exited', 0, 1, 2, 3, 7, '{\"loss\": 1}');",
     )
     .unwrap();
     drop(raw);
@@ -176,7 +180,11 @@ fn runs_of_an_older_layout_keep_what_they_were_given() {
     let filter = RunFilter { query: Some(query("params.lr:0.5, params.word:x")), ..RunFilter::default() };
     let names: Vec<String> = store.reader().runs(&filter).unwrap().into_iter().map(|row| row.name).collect();
     assert_eq!(names, ["old"]);
-    assert_eq!(store.reader().count(&RunFilter::default()).unwrap(), 2);
+    assert_eq!(store.reader().count(&RunFilter::default()).unwrap(), 3);
+    let filter = RunFilter { query: Some(query("status:failed, metrics.loss:1, exit_code:7")), ..RunFilter::default() };
+    let over = &store.reader().runs(&filter).unwrap()[0];
+    let moments = [over.queued_at, over.started_at, over.finished_at].map(|at| at.unwrap().0);
+    assert_eq!((moments, over.attempt.0, over.cause.as_ref().unwrap().message.as_str()), ([1, 2, 3], 2, "it exited"));
 }
 
 #[test]

@@ -29,7 +29,7 @@ const DATABASE: &str = "tidegate.db";
 /// The file whose lock says that a server uses the data directory.
 const LOCK: &str = "lock";
 /// The layouts, oldest first; `user_version` counts those that a database has. Append, never change.
-const MIGRATIONS: [&str; 2] = [include_str!("0001.sql"), include_str!("0002.sql")];
+const MIGRATIONS: [&str; 3] = [include_str!("0001.sql"), include_str!("0002.sql"), include_str!("0003.sql")];
 /// How long a connection waits for another one: longer than a checkpoint of the largest write-ahead log.
 const BUSY: Duration = Duration::from_secs(10);
 /// Different statements of one connection that stay prepared: all of the writer's, most of a reader's.

@@ -49,14 +49,15 @@ impl<'a> Rows<'a> {
                 self.flush()?;
                 // One statement looks at the old names only, so that two queues can change theirs.
                 self.tx.execute(
-                    "UPDATE OR FAIL runs SET queue = (SELECT value FROM json_each(?1) WHERE key = queue)
-                     WHERE finished_at IS NULL AND queue IN (SELECT key FROM json_each(?1))",
+                    "UPDATE OR FAIL run_spec SET queue = (SELECT value FROM json_each(?1) WHERE key = queue)
+                     WHERE queue IN (SELECT key FROM json_each(?1))
+                     AND seq IN (SELECT seq FROM run_status WHERE finished_at IS NULL)",
                     [json(&names)?],
                 )?;
             }
             RowOp::Delete(id) => {
                 self.flush()?;
-                self.tx.prepare_cached("DELETE FROM runs WHERE id = ?")?.execute([id.0.as_bytes()])?;
+                delete_run(self.tx, id)?;
                 self.tx.prepare_cached("DELETE FROM conditions WHERE run = ?")?.execute([id.0.as_bytes()])?;
             }
         }
@@ -129,12 +130,11 @@ fn bind_condition(row: &ConditionRow, values: &mut Binder<'_, '_>) -> rusqlite::
 
 fn insert_run(tx: &Connection, run: &RunRow) -> rusqlite::Result<()> {
     let (reason, message) = parts(run.cause.as_ref());
-    let mut insert = tx.prepare_cached(
-        "INSERT OR REPLACE INTO runs (seq, id, project, workflow, name, kind, tags, commit_id, spec, queue, request, origin,
-         group_name, parent, status, attempt, reason, message, created_at, queued_at, started_at, finished_at, exit_code,
-         outputs, inputs) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    let mut run_spec = tx.prepare_cached(
+        "INSERT OR FAIL INTO run_spec (seq, id, project, workflow, name, kind, tags, commit_id, spec, queue, request, origin,
+         group_name, parent, created_at, inputs) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING",
     )?;
-    insert.execute(params![
+    let values = params![
         run.seq.0,
         run.id.0.as_bytes(),
         run.project.as_str(),
@@ -149,19 +149,37 @@ fn insert_run(tx: &Connection, run: &RunRow) -> rusqlite::Result<()> {
         json(&run.origin)?,
         run.group,
         run.parent.as_ref().map(|parent| parent.0.as_bytes()),
+        run.created_at.0,
+        text((!run.inputs.is_empty()).then(|| json(&run.inputs)).transpose()?),
+    ];
+    if run_spec.execute(values)? == 0 {
+        // Another one had its id.
+        delete_run(tx, run.id)?;
+        run_spec.execute(values)?;
+    }
+    let mut run_status = tx.prepare_cached(
+        "INSERT OR FAIL INTO run_status (seq, status, attempt, reason, message, queued_at, started_at, finished_at, exit_code,
+         outputs) VALUES (?,?,?,?,?,?,?,?,?,?)",
+    )?;
+    run_status.execute(params![
+        run.seq.0,
         run.status.word(),
         run.attempt.0,
         reason,
         message,
-        run.created_at.0,
         run.queued_at.map(|at| at.0),
         run.started_at.map(|at| at.0),
         run.finished_at.map(|at| at.0),
         run.exit_code,
         text((!run.outputs.is_empty()).then(|| json(&run.outputs)).transpose()?),
-        text((!run.inputs.is_empty()).then(|| json(&run.inputs)).transpose()?),
     ])?;
     Ok(())
+}
+
+fn delete_run(tx: &Connection, id: RunId) -> rusqlite::Result<()> {
+    let id = id.0.as_bytes();
+    tx.prepare_cached("DELETE FROM run_status WHERE seq = (SELECT seq FROM run_spec WHERE id = ?)")?.execute([id])?;
+    tx.prepare_cached("DELETE FROM run_spec WHERE id = ?")?.execute([id]).map(|_| ())
 }
 
 /// A statement a part, because SQLite rewrites the index entries of every column that a statement names.
@@ -171,7 +189,7 @@ fn update_run(tx: &Connection, id: RunId, patch: RunPatch) -> rusqlite::Result<(
         set_queue(tx, id, &queue)?;
     }
     if let Some(spec) = spec {
-        let mut update = tx.prepare_cached("UPDATE OR FAIL runs SET spec = ?2 WHERE id = ?1")?;
+        let mut update = tx.prepare_cached("UPDATE OR FAIL run_spec SET spec = ?2 WHERE id = ?1")?;
         update.execute(params![id.0.as_bytes(), spec.as_bytes()])?;
     }
     let Some((status, cause)) = step else { return Ok(()) };
@@ -180,17 +198,18 @@ fn update_run(tx: &Connection, id: RunId, patch: RunPatch) -> rusqlite::Result<(
     let (attempt, queued_at, started_at) = (attempt.map(|a| a.0), queued_at.map(|at| at.0), started_at.map(|at| at.0));
     let Some(RunEnd { at, exit_code, outputs }) = end else {
         let mut update = tx.prepare_cached(
-            "UPDATE OR FAIL runs SET status = ?2, reason = ?3, message = ?4, attempt = coalesce(?5, attempt),
-             queued_at = coalesce(queued_at, ?6), started_at = coalesce(started_at, ?7) WHERE id = ?1",
+            "UPDATE OR FAIL run_status SET status = ?2, reason = ?3, message = ?4, attempt = coalesce(?5, attempt),
+             queued_at = coalesce(queued_at, ?6), started_at = coalesce(started_at, ?7)
+             WHERE seq = (SELECT seq FROM run_spec WHERE id = ?1)",
         )?;
         update.execute(params![id, status.word(), reason, message, attempt, queued_at, started_at])?;
         return Ok(());
     };
     let outputs = text((!outputs.is_empty()).then(|| json(&outputs)).transpose()?);
     let mut update = tx.prepare_cached(
-        "UPDATE OR FAIL runs SET status = ?2, reason = ?3, message = ?4, attempt = coalesce(?5, attempt),
+        "UPDATE OR FAIL run_status SET status = ?2, reason = ?3, message = ?4, attempt = coalesce(?5, attempt),
          queued_at = coalesce(queued_at, ?6), started_at = coalesce(started_at, ?7),
-         finished_at = ?8, exit_code = ?9, outputs = ?10 WHERE id = ?1",
+         finished_at = ?8, exit_code = ?9, outputs = ?10 WHERE seq = (SELECT seq FROM run_spec WHERE id = ?1)",
     )?;
     let status = status.word();
     update.execute(params![id, status, reason, message, attempt, queued_at, started_at, at.0, exit_code, outputs])?;
@@ -198,7 +217,7 @@ fn update_run(tx: &Connection, id: RunId, patch: RunPatch) -> rusqlite::Result<(
 }
 
 fn set_queue(tx: &Connection, id: RunId, queue: &QueueName) -> rusqlite::Result<()> {
-    let mut update = tx.prepare_cached("UPDATE OR FAIL runs SET queue = ?2 WHERE id = ?1")?;
+    let mut update = tx.prepare_cached("UPDATE OR FAIL run_spec SET queue = ?2 WHERE id = ?1")?;
     update.execute(params![id.0.as_bytes(), queue.to_string()]).map(|_| ())
 }
 
