@@ -18,8 +18,8 @@ use super::world::{Binds, Case, Kinds, NOW, build, finish, number_of, started, w
 const FINISHES: usize = 200_000;
 /// Finishes in each durable measurement, at most.
 const DURABLE: usize = 50_000;
-/// Finishes of one group of those, at most.
-const GROUP: usize = 500;
+/// Finishes of one group of those, at most: as many as come in at the rate of the bar while a group of them is saved (20 ms).
+const GROUP: usize = 1_000;
 
 /// What one case came to.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
