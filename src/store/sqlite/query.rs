@@ -74,7 +74,19 @@ fn of_term(Term { field, negated, condition }: &Term, values: &mut Values) -> St
         Condition::Among(any) if *field == Field::Status && any.iter().all(is_unfinished) => {
             format!("({holds} AND finished_at IS NULL)")
         }
+        // Said to be likely of what stands in rows of status: thought rare, these would be gone through first, in no order.
+        _ if of_status(field) => format!("likely({holds})"),
         _ => holds,
+    }
+}
+
+/// Whether a field is part of the status of a run.
+fn of_status(field: &Field) -> bool {
+    use Field::{Attempt, Duration, ExitCode, FinishedAt, Output, QueuedAt, Reason, StartedAt, UpdatedAt, WaitTime};
+    match field {
+        Field::Status | Reason | Attempt | ExitCode | Output(_) => true,
+        QueuedAt | StartedAt | FinishedAt | UpdatedAt | Duration | WaitTime => true,
+        _ => false,
     }
 }
 

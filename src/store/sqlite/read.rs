@@ -163,11 +163,12 @@ fn conditions_of(filter: &RunFilter) -> (Vec<String>, Values) {
         Parent::Is(parent) => clauses.push(format!("parent = {}", values.bind(parent.0.as_bytes().to_vec()))),
     }
     if !filter.statuses.is_empty() {
-        clauses.push(format!("status IN ({})", words(&filter.statuses)));
-        if !filter.statuses.iter().any(|status| status.is_final()) {
-            // True of these anyway; said so that the index of unfinished runs is used.
-            clauses.push("finished_at IS NULL".to_owned());
-        }
+        let among = format!("status IN ({})", words(&filter.statuses));
+        // See `query`: unfinished runs have an index, among all others most are looked at.
+        clauses.push(match filter.statuses.iter().any(|status| status.is_final()) {
+            true => format!("likely({among})"),
+            false => format!("{among} AND finished_at IS NULL"),
+        });
     }
     clauses.extend(filter.query.as_ref().map(|query| query::clause(query, &mut values)));
     (clauses, values)
