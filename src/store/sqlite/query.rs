@@ -83,11 +83,8 @@ fn of_term(Term { field, negated, condition }: &Term, values: &mut Values) -> St
 /// Whether a field is part of the status of a run.
 fn of_status(field: &Field) -> bool {
     use Field::{Attempt, Duration, ExitCode, FinishedAt, Output, QueuedAt, Reason, StartedAt, UpdatedAt, WaitTime};
-    match field {
-        Field::Status | Reason | Attempt | ExitCode | Output(_) => true,
-        QueuedAt | StartedAt | FinishedAt | UpdatedAt | Duration | WaitTime => true,
-        _ => false,
-    }
+    let of_its_step = matches!(field, Field::Status | Reason | Attempt | ExitCode | Output(_));
+    of_its_step || matches!(field, QueuedAt | StartedAt | FinishedAt | UpdatedAt | Duration | WaitTime)
 }
 
 fn is_unfinished(word: &Match) -> bool {
