@@ -136,6 +136,13 @@ pub(super) fn check_joins(
     at: &Source<'_>,
     problems: &mut Diagnostics,
 ) {
+    let unknown = |pointer: String| {
+        let message = "which params the join gives must be written, and this is a template";
+        Diagnostic::error(codes::BAD_LINK, at.place(&pointer), message).help("write a template in a field of a join")
+    };
+    if operation.get("joins").is_some_and(Value::is_string) {
+        problems.push(unknown("/joins".to_owned()));
+    }
     let own = |name: &String| operation.get("params").is_some_and(|params| params.get(name).is_some());
     for (i, join) in operation.get("joins").and_then(Value::as_array).into_iter().flatten().enumerate() {
         let Some(params) = join.get("params").filter(|params| !params.is_null()) else {
@@ -144,6 +151,9 @@ pub(super) fn check_joins(
             problems.push(problem.help("write for example `params: {losses: {value: outputs.loss}}`"));
             continue;
         };
+        if params.is_string() {
+            problems.push(unknown(format!("/joins/{i}/params")));
+        }
         for (name, param) in params.as_object().into_iter().flatten().filter(|(name, _)| !own(name)) {
             let pointer = format!("/joins/{i}/params/{}", document::escape_token(name));
             let mut all = ["inputs", "outputs"].iter().flat_map(|section| declared(component, section));

@@ -113,8 +113,8 @@ shape! {
     Moment { "type": ["string", "number"], "examples": ["2026-01-31T12:00:00Z"] }
     /// A length of time: seconds, ISO 8601 (`PT1H`), `1 day` or `01:00:00`; or a template.
     Frequency {
-        "type": ["number", "string"],
-        "pattern": r"^[-+]?P[0-9A-Z.]+$|^[-+]?[0-9]+ days?(,? [0-9:.]+)?$|^[-+]?[0-9]+:[0-9:.]+$|\{\{.+\}\}",
+        "type": ["number", "boolean", "string"],
+        "pattern": r"^[-+]?P[0-9A-Z.]+$|^[-+]?[0-9]+ ?(?i:d|day|days),? ?([0-9:.]+)?$|^[-+]?[0-9]+:[0-9:.]+$|\{\{.+\}\}",
         "examples": [3600, "PT1H"]
     }
 }
