@@ -95,6 +95,12 @@ fn searches_must_say_what_they_search() {
             (Sound, "kind: random, numRuns: 2, params: \"{{ p }}\""),
             (Params, "kind: random, numRuns: 2, params: \"{{ x }}\""),
             (Params, "kind: iterative, maxIterations: 2, tuner: {hubRef: t}"),
+            (Shape, "kind: grid, concurrency: \"2\", params: {x: {kind: choice, value: [1]}}"),
+            (Sound, "kind: mapping, concurrency: \"2\", values: [{x: 1}]"),
+            (
+                Warned,
+                "kind: hyperopt, numRuns: 2, maxIterations: 0, metric: {name: l}, params: {x: {kind: uniform, value: [0, 1]}}",
+            ),
         ],
         |search| operation(&format!("matrix: {{{search}}}")),
     );
@@ -122,6 +128,23 @@ fn sections_of_operations() {
         format!("version: 1.1\nkind: operation\nrunPatch: {{{patch}}}\ncomponent: {{run: {{kind: raycluster}}}}\n")
     };
     check(&[(Sound, "environment: {nodeName: a}"), (Params, "worker: {replicas: 2}")], patched);
+}
+
+/// Alone, an operation is asked what its template variables mean; in a graph only which operation they are of.
+#[test]
+fn refs_of_template_variables() {
+    let job = "component: {run: {kind: job}}";
+    let variable = |fields: &str| format!("params: {{v: {{{fields}, contextOnly: true}}}}");
+    let node = |fields: &str| {
+        component(&format!("run: {{kind: dag, operations: [{{name: a, {job}}}, {{name: b, {job}, {fields}}}]}}"))
+    };
+    let alone = |fields: &str| format!("version: 1.1\nkind: operation\n{fields}\n{job}\n");
+    let joined = "joins: [{query: a, params: {v: {value: bar, contextOnly: true}}}]";
+    let of_nobody = variable("ref: foo.a, value: outputs.x");
+    let of_nothing = variable("ref: ops.a, value: foo");
+    check(&[(Params, &of_nobody), (Params, &of_nothing), (Params, joined)], alone);
+    let unknown = variable("ref: ops.z, value: outputs.x");
+    check(&[(Warned, &of_nobody), (Warned, &of_nothing), (Warned, joined), (Params, &unknown)], node);
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn searches() {
     check(
         &[
             (Sound, "kind: random, numRuns: 2, seed: 7, params: {x: {kind: uniform, value: [0, 1]}}"),
-            (Sound, "kind: random, numRuns: \"2\", params: {x: {kind: uniform, value: [0, 1]}}"),
+            (Shape, "kind: random, numRuns: \"2\", params: {x: {kind: uniform, value: [0, 1]}}"),
             (Shape, "kind: random, numRuns: null, params: {x: {kind: uniform, value: [0, 1]}}"),
             (Shape, "kind: random, numRuns: 2, seed: \"7\", params: {x: {kind: uniform, value: [0, 1]}}"),
             (Shape, "kind: grid, params: null"),

@@ -222,7 +222,7 @@ pub(super) fn bind(
     // Points of a matrix and results of joins are params too, known only later.
     let supplied = super::sections::supplied(operation);
     let waits = |name: &str| supplied.as_ref().is_none_or(|names| names.contains(name));
-    refs::check_joins(operation, component, at, problems);
+    refs::check_joins(operation, component, at, scope, problems);
     for io in declared(component, "inputs") {
         let name = text_of(io, "name").unwrap_or_default();
         let given = params.contains_key(name);

@@ -113,7 +113,7 @@ impl Matrix {
                     _ => fields.optional("algorithm", word(&ALGORITHMS)).or(Some(Algorithm::Tpe)),
                 };
                 let num_runs = fields.required("numRuns", count);
-                let max_iterations = fields.optional("maxIterations", count);
+                let max_iterations = fields.at_least(1, "maxIterations");
                 let metric = fields.required_section("metric", Metric::read);
                 Search::Hyperopt(Hyperopt {
                     params: params?,
