@@ -120,6 +120,7 @@ fn sections_of_operations() {
             (Shape, "termination: {probe: {http: {path: /a}}}"),
             (Sound, "termination: {probe: {http: {port: 80}, exec: {}}}"),
             (Shape, "termination: {podFailurePolicy: {rules: null}}"),
+            (Sound, "termination: {podFailurePolicy: null, probe: {http: null, exec: null}}"),
             (Params, "runPatch: {init: [{git: {url: u}, artifacts: {files: [a]}}]}"),
         ],
         operation,
@@ -158,6 +159,9 @@ fn parts_of_runs() {
             (Sound, "kind: job, init: [{git: \"{{ x }}\", connection: a}]"),
             (Shape, "kind: job, init: [{git: {url: a}, artifacts: {}}]"),
             (Shape, "kind: job, environment: {hostAliases: [{hostnames: [a]}]}"),
+            (Shape, "kind: job, environment: {tolerations: [null]}"),
+            (Shape, "kind: job, volumes: [null]"),
+            (Sound, "kind: job, environment: {affinity: null, hostAliases: null, securityContext: null}"),
             // Kubernetes' own keys are read in any of these spellings, others are not.
             (Sound, "kind: job, container: {Image: a, COMMAND: [b], image_pull_policy: Always}"),
             (Shape, "kind: job, container: {imagepullpolicy: Always}"),

@@ -34,7 +34,7 @@ fn object(description: &str, names: &[&str], needed: &[&str]) -> Schema {
     };
     let fields: Map<String, Value> = names.iter().map(field).collect();
     let mut schema = json_schema!({
-        "type": ["object", "null"], "description": description, "properties": fields, "additionalProperties": false,
+        "type": "object", "description": description, "properties": fields, "additionalProperties": false,
     });
     if !needed.is_empty() {
         schema.insert("required".to_owned(), needed.into());
