@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod digests;
+mod finer;
 mod hostile;
 mod lone;
 mod mutations;

@@ -248,6 +248,7 @@ fn every_field_has_a_row_and_shows_what_the_row_says() {
                 ("Notification", "connections") => json!(["b"]),
                 ("Notification", "trigger") => json!("failed"),
                 ("ExecAction", _) => json!(["x"]),
+                ("Probe", "http") => json!({"port": 8080}),
                 ("Probe", _) => json!({}),
                 ("Culling", _) => json!(7),
                 ("SidecarSettings", "sleepInterval" | "syncInterval") => json!(7),

@@ -141,14 +141,14 @@ pub fn around(of: &str, field: &str) -> (Value, String) {
         let mut run = if kind.is_empty() { job() } else { distributed(kind) };
         if kind.is_empty() {
             run["volumes"] = json!([{"name": "v"}]);
-            run["environment"] = json!({"affinity": {}, "tolerations": [{}], "hostAliases": [{}], "securityContext": {}, "dnsConfig": {}});
+            run["environment"] = json!({"affinity": {}, "tolerations": [{}], "hostAliases": [{"ip": "1.2.3.4"}], "securityContext": {}, "dnsConfig": {}});
             run["container"]["resources"] = json!({});
         }
-        return (op(json!({"termination": {"podFailurePolicy": {}}}), run), at(pointer));
+        return (op(json!({"termination": {"podFailurePolicy": {"rules": []}}}), run), at(pointer));
     }
     if let Some((_, pointer)) = IGNORED.iter().find(|(name, _)| *name == of) {
         let sections = json!({"mount": [{}], "plugins": {"sidecar": {}, "notifications": [{"connections": ["a"]}]},
-            "termination": {"culling": {}, "probe": {"exec": {}, "http": {}}}});
+            "termination": {"culling": {}, "probe": {"exec": {}, "http": {"port": 80}}}});
         return (op(sections, job()), at(pointer));
     }
     match of {

@@ -14,7 +14,7 @@ use super::resolve::{merged_over, patch_with, reference_problems};
 use super::schema::Shape;
 use super::value::flag;
 use super::{codes, compiled, patch, sections};
-use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 use crate::domain::files::{FileContent, SourceFile};
 use crate::domain::spec::{Kind, PatchStrategy};
 
@@ -206,7 +206,11 @@ impl<'d> Lone<'_, 'd> {
         }
         let Some(loaded) = self.library.files.get(path) else { return (self.problems, None) };
         let mut operation = None;
-        for spec in loaded.specs.iter().filter(|spec| spec.sound) {
+        // What is wrong with a run only is no matter of shape, and hides nothing that is.
+        let late =
+            |problem: &Diagnostic| super::shortcut::LATE.contains(&problem.code) || problem.severity != Severity::Error;
+        let shapely = self.depth == Depth::Shape && own.problems.iter().all(late);
+        for spec in loaded.specs.iter().filter(|spec| spec.sound || shapely && spec.document.sound) {
             let source = Source::whole(&spec.document);
             let Some(map) = source.map() else { continue };
             match spec.shape {
@@ -328,7 +332,17 @@ impl<'d> Lone<'_, 'd> {
             }
             return None;
         }
-        let bound = bind(&operation, at, component, &Scope::Alone, &mut self.problems);
+        let mut found = Diagnostics::default();
+        let bound = bind(&operation, at, component, &Scope::Alone, &mut found);
+        // In a file by itself, that something cannot be prepared is found when its run is launched, as in the original.
+        for problem in found.iter() {
+            self.problems.push(match problem.code {
+                codes::OTHER_VALUE => {
+                    Diagnostic { severity: Severity::Warning, code: codes::FAILS_LATER, ..problem.clone() }
+                }
+                _ => problem.clone(),
+            });
+        }
         sections::check_params(&operation, component, at, &mut self.problems);
         if let Some(graph) = graph {
             graph.check(&mut self.problems);

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::codes;
 use super::inputs::Bound;
 use super::load::Source;
-use super::value::flag;
+use super::value::{flag, is_template};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics};
 
 /// The fields of a compiled operation, in the order in which they are written.
@@ -142,7 +142,11 @@ pub(super) fn plugins_fit(
         return;
     }
     for name in ["sandbox", "ssh"] {
-        let set = |map: &Map<String, Value>| map.get("plugins").and_then(|plugins| plugins.get(name)).and_then(flag);
+        // A template may turn out to be true.
+        let set = |map: &Map<String, Value>| {
+            let value = map.get("plugins")?.get(name)?;
+            flag(value).or(is_template(value).then_some(true))
+        };
         if set(operation).or(set(component)) == Some(true) {
             let message = format!("`plugins.{name}` is for services, and this is `{kind}`");
             let problem = Diagnostic::error(codes::OTHER_VALUE, at.place(&format!("/plugins/{name}")), message);

@@ -8,14 +8,12 @@ use serde_json::{Map, Value};
 use super::graph::Known;
 use super::load::Source;
 use super::text::shown;
-use super::value::{INIT_TYPES, flag, has_template, is_template, is_type, read};
+use super::value::{INIT_TYPES, TEXTUAL, flag, has_template, is_template, is_type, read};
 use super::{codes, refs, rules};
 use crate::domain::catalog::{InputForm, ParamRef};
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
 use crate::domain::spec::is_long_form;
 
-/// The types whose defaults may hold a template: it is a text as well.
-const TEXTUAL: [&str; 5] = ["str", "any", "Any", "path", "image"];
 /// Names that every template has.
 const RESERVED: [&str; 3] = ["globals", "params", "connections"];
 
@@ -44,7 +42,7 @@ pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>
                 let message = format!("`{}` is not a regular expression", shown(pattern));
                 let place = at.place(&path("/validation/regex"));
                 // Without a value nothing is compared with it yet.
-                problems.push(match io.get("value").filter(|value| !value.is_null()) {
+                problems.push(match io.get("value").filter(|value| !value.is_null() && word.is_some()) {
                     Some(_) => Diagnostic::error(codes::BAD_REGEX, place, message),
                     None => Diagnostic::warning(codes::FAILS_LATER, place, message),
                 });
@@ -56,7 +54,8 @@ pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>
                 problems.push(problem.help("write `type: …`"));
             }
             let Some(value) = io.get("value") else { continue };
-            if io.get("isOptional").is_some_and(|word| flag(word) == Some(false) || word.is_null()) {
+            if io.get("isOptional").is_some_and(|word| flag(word) == Some(false) || word.is_null() && !value.is_null())
+            {
                 let message = format!("`{}` must be given and has a default", shown(name));
                 let problem = Diagnostic::error(codes::REQUIRED_WITH_DEFAULT, at.place(&path("/isOptional")), message);
                 problems.push(problem.help("remove `isOptional: false`, or the default"));
@@ -196,10 +195,12 @@ pub(super) fn bind(
             && !can_init(io, long)
         {
             let message = format!("`{}` cannot be prepared by an init container", shown(name));
-            problems.push(
-                Diagnostic::error(codes::OTHER_VALUE, at.place(&pointer()), message)
-                    .help("it needs a connection, or the type git, dockerfile, file or artifacts"),
-            );
+            let place = at.place(&pointer());
+            let problem = match scope {
+                Scope::Graph(_) => Diagnostic::warning(codes::FAILS_LATER, place, message),
+                _ => Diagnostic::error(codes::OTHER_VALUE, place, message),
+            };
+            problems.push(problem.help("it needs a connection, or the type git, dockerfile, file or artifacts"));
         }
         let variable = long.and_then(|map| map.get("toEnv")).and_then(Value::as_str);
         if let Some(variable) = variable {
@@ -221,7 +222,7 @@ pub(super) fn bind(
     // Points of a matrix and results of joins are params too, known only later.
     let supplied = super::sections::supplied(operation);
     let waits = |name: &str| supplied.as_ref().is_none_or(|names| names.contains(name));
-    refs::check_joins(operation, component, at, problems);
+    refs::check_joins(operation, component, at, scope, problems);
     for io in declared(component, "inputs") {
         let name = text_of(io, "name").unwrap_or_default();
         let given = params.contains_key(name);

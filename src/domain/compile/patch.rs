@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::merge::{merge, strategy_of};
+use super::runs;
 use super::schema::Shape;
 use super::violation;
 use crate::domain::spec::PatchStrategy;
@@ -28,6 +29,7 @@ pub(super) fn run(
     };
     let Some(run) = whole.get_mut("run").and_then(Value::as_object_mut) else { return Vec::new() };
     match fitted(patch, run) {
+        Ok(_) if runs::unfit_init(patch).is_some() => runs::unfit_init(patch).into_iter().collect(),
         Ok(patch) => {
             merge(run, &patch, strategy_of(operation, default));
             violation::sentences(&Value::Object(run.clone()), Shape::Run)
@@ -70,7 +72,7 @@ fn fitted(patch: &Map<String, Value>, run: &Map<String, Value>) -> Result<Map<St
     }
     // Of a run without replicas nothing is patched, but it must be one that could be.
     let none = each.is_empty();
-    if none && kind != "raycluster" {
+    if none {
         each.extend(names.first().map(|name| ((*name).to_owned(), json!(patch))));
     }
     let whole = as_run(&each).map(|whole| if none { json!({}) } else { whole });

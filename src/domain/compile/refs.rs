@@ -8,7 +8,7 @@ use super::text::shown;
 use super::value::flag;
 use super::{codes, document};
 use crate::domain::catalog::RefFrom;
-use crate::domain::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
+use crate::domain::diagnostic::{Diagnostic, Diagnostics, Severity, did_you_mean};
 use crate::domain::ids::RunId;
 
 /// Where a ref points to, once it is known to be sound.
@@ -22,6 +22,32 @@ pub(super) fn points_to(reference: &str, siblings: Option<&Siblings<'_>>) -> Opt
 
 /// Checks a reference to another run, and that what it means fits the input.
 pub(super) fn check(
+    reference: &str,
+    written: &str,
+    wanted: Option<(Option<&str>, bool)>,
+    pointer: &str,
+    at: &Source<'_>,
+    scope: &Scope<'_>,
+    problems: &mut Diagnostics,
+) {
+    let mut found = Diagnostics::default();
+    meaning(reference, written, wanted, pointer, at, scope, &mut found);
+    // As in the original: what only a template variable of an operation in a graph is given is not looked at before.
+    let late = matches!(scope, Scope::Graph(_)) && wanted.is_none() && reference.contains(['.', '{']);
+    found.iter().cloned().for_each(|problem| problems.push(if late { only_later(problem) } else { problem }));
+}
+
+/// A problem with a ref or a join as one that is found when the run is made.
+fn only_later(problem: Diagnostic) -> Diagnostic {
+    match problem.code {
+        codes::BAD_REF | codes::BAD_LINK => {
+            Diagnostic { severity: Severity::Warning, code: codes::FAILS_LATER, ..problem }
+        }
+        _ => problem,
+    }
+}
+
+fn meaning(
     reference: &str,
     written: &str,
     wanted: Option<(Option<&str>, bool)>,
@@ -134,8 +160,16 @@ pub(super) fn check_joins(
     operation: &Map<String, Value>,
     component: &Map<String, Value>,
     at: &Source<'_>,
+    scope: &Scope<'_>,
     problems: &mut Diagnostics,
 ) {
+    let unknown = |pointer: String| {
+        let message = "which params the join gives must be written, and this is a template";
+        Diagnostic::error(codes::BAD_LINK, at.place(&pointer), message).help("write a template in a field of a join")
+    };
+    if operation.get("joins").is_some_and(Value::is_string) {
+        problems.push(unknown("/joins".to_owned()));
+    }
     let own = |name: &String| operation.get("params").is_some_and(|params| params.get(name).is_some());
     for (i, join) in operation.get("joins").and_then(Value::as_array).into_iter().flatten().enumerate() {
         let Some(params) = join.get("params").filter(|params| !params.is_null()) else {
@@ -144,6 +178,9 @@ pub(super) fn check_joins(
             problems.push(problem.help("write for example `params: {losses: {value: outputs.loss}}`"));
             continue;
         };
+        if params.is_string() {
+            problems.push(unknown(format!("/joins/{i}/params")));
+        }
         for (name, param) in params.as_object().into_iter().flatten().filter(|(name, _)| !own(name)) {
             let pointer = format!("/joins/{i}/params/{}", document::escape_token(name));
             let mut all = ["inputs", "outputs"].iter().flat_map(|section| declared(component, section));
@@ -173,8 +210,10 @@ pub(super) fn check_joins(
             if !fits {
                 let message = format!("{} is no value of a run", super::violation::quoted(value));
                 let problem = Diagnostic::error(codes::BAD_LINK, at.place(&format!("{pointer}/value")), message);
-                problems
-                    .push(problem.help("write for example `outputs.loss`, `inputs.lr`, `globals.uuid` or `artifacts`"));
+                let problem =
+                    problem.help("write for example `outputs.loss`, `inputs.lr`, `globals.uuid` or `artifacts`");
+                let late = matches!(scope, Scope::Graph(_)) && only_context;
+                problems.push(if late { only_later(problem) } else { problem });
             }
         }
     }

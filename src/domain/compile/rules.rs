@@ -45,7 +45,9 @@ fn breaks(name: &str, rule: &Value, value: &Value) -> Option<String> {
         "minItems" | "maxItems" => value.is_array() || value.is_object(),
         _ => !is_whole || value.is_object(),
     };
-    if compared && has_template(rule) {
+    // Texts are compared with a limit that is a template as with any text.
+    let as_texts = ["gt", "ge", "lt", "le"].contains(&name) && value.is_string();
+    if compared && has_template(rule) && !as_texts {
         return Some(format!("the rule `{name}` is a template, which nothing can be compared with"));
     }
     match value {
@@ -119,7 +121,7 @@ fn fits(name: &str, rule: &Value, value: &Value) -> Option<bool> {
     let limit_of = |rule: &Value| number(rule).or_else(|| rule.as_str()?.trim().parse().ok());
     let compared = || match (number(value), limit_of(rule)) {
         (Some(value), Some(rule)) => value.partial_cmp(&rule),
-        _ => Some(value.as_str()?.cmp(rule.as_str()?)),
+        _ => Some(value.as_str()?.cmp(rule.as_str().filter(|_| has_template(rule))?)),
     };
     let limit = || rule.as_f64();
     let length = || match value {
@@ -135,8 +137,8 @@ fn fits(name: &str, rule: &Value, value: &Value) -> Option<bool> {
         "lt" => compared()? == Ordering::Less,
         "le" => compared()? != Ordering::Greater,
         "multipleOf" => {
-            let times = number(value)? / limit_of(rule).filter(|rule| *rule != 0.0)?;
-            (times - times.round()).abs() < 1e-9
+            // As in the original, 0.3 is no multiple of 0.1: neither is the number that it is written as.
+            number(value)? % limit_of(rule).filter(|rule| *rule != 0.0)? == 0.0
         }
         "minDigits" => digits() >= limit()?,
         "maxDigits" => digits() <= limit()?,

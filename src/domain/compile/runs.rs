@@ -35,21 +35,8 @@ fn pod(pod: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
     for (i, init) in list("init") {
         let Value::Object(init) = init else { continue };
         let at = at.at(&format!("/init/{i}"));
-        let set = |key: &&&str| init.get(**key).is_some_and(|value| !is_empty(value));
-        let prepared: Vec<&str> = PREPARED.iter().filter(set).copied().collect();
-        if prepared.len() > 1 {
-            let message = format!(
-                "{} in one entry, which prepares one thing",
-                alternatives(prepared.iter().copied()).replace(" or ", " and ")
-            );
-            let problem = Diagnostic::error(codes::OTHER_VALUE, at.key_place(&format!("/{}", prepared[1])), message);
-            problems.push(problem.help("make an entry of `init` for each"));
-        }
-        let git = init.get("git").and_then(Value::as_object);
-        let has = |map: &Map<String, Value>, key: &str| map.get(key).is_some_and(|value| !is_empty(value));
-        if git.is_some_and(|git| !has(git, "url")) && !has(init, "connection") {
-            let problem = Diagnostic::error(codes::OTHER_VALUE, at.place("/git"), "nothing says which repository");
-            problems.push(problem.help("write `url`, or a `connection` beside `git`"));
+        if let Some((key, message, help)) = unfit(init) {
+            problems.push(Diagnostic::error(codes::OTHER_VALUE, at.key_place(&format!("/{key}")), message).help(help));
         }
         container(init.get("container"), &at.at("/container"), problems);
     }
@@ -62,6 +49,28 @@ fn pod(pod: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
     }
     container(pod.get("container"), &at.at("/container"), problems);
     list("sidecars").for_each(|(i, sidecar)| container(Some(sidecar), &at.at(&format!("/sidecars/{i}")), problems));
+}
+
+/// What is wrong with one of the inits of a partial run, as a sentence.
+pub(super) fn unfit_init(patch: &Map<String, Value>) -> Option<String> {
+    let inits = patch.get("init").and_then(Value::as_array)?;
+    inits.iter().filter_map(Value::as_object).find_map(unfit).map(|(_, message, _)| format!("`init`: {message}"))
+}
+
+/// What is wrong with an init, if something is: the field, a sentence and what to do.
+fn unfit(init: &Map<String, Value>) -> Option<(&'static str, String, &'static str)> {
+    // A mapping is one thing, though nothing is in it.
+    let set = |key: &&&str| init.get(**key).is_some_and(|value| value.is_object() || !is_empty(value));
+    let prepared: Vec<&'static str> = PREPARED.iter().filter(set).copied().collect();
+    if let [_, second, ..] = prepared[..] {
+        let names = alternatives(prepared.iter().copied()).replace(" or ", " and ");
+        let message = format!("{names} in one entry, which prepares one thing");
+        return Some((second, message, "make an entry of `init` for each"));
+    }
+    let git = init.get("git").filter(|git| !git.is_null())?;
+    let nowhere = git.get("url").is_none_or(is_empty) && init.get("connection").is_none_or(is_empty);
+    let help = "write `url`, or a `connection` beside `git`";
+    nowhere.then(|| ("git", "nothing says which repository".to_owned(), help))
 }
 
 /// Warns of what Kubernetes would not take.

@@ -72,17 +72,19 @@ pub(super) fn check_params(
     at: &Source<'_>,
     problems: &mut Diagnostics,
 ) {
-    let params = operation.get("matrix").and_then(|matrix| matrix.get("params")).and_then(Value::as_object);
+    let Some(matrix) = operation.get("matrix").filter(|matrix| matrix.is_object()) else { return };
+    needs_itself(matrix, operation, component, at, problems);
+    let params = matrix.get("params").and_then(Value::as_object);
     for (name, written) in params.into_iter().flatten() {
         let mut inputs = component.get("inputs").and_then(Value::as_array).into_iter().flatten();
         let input = inputs.rfind(|input| input.get("name").and_then(Value::as_str) == Some(name));
         let word = input.and_then(|input| input.get("type")).and_then(Value::as_str);
-        let (Ok(of), true) = (Distribution::read(written), input.is_some()) else { continue };
-        let (values, types): (_, &[&str]) = match of {
-            Distribution::DateRange { .. } => ("dates", &["date"]),
-            Distribution::DateTimeRange { .. } => ("moments", &["datetime"]),
-            _ if of.is_numeric() => ("numbers", &["int", "float"]),
-            _ => continue,
+        let (Some(kind), true) = (written.get("kind").and_then(Value::as_str), input.is_some()) else { continue };
+        let (values, types): (_, &[&str]) = match kind {
+            "choice" | "pchoice" => continue,
+            "daterange" => ("dates", &["date"]),
+            "datetimerange" => ("moments", &["datetime"]),
+            _ => ("numbers", &["int", "float"]),
         };
         if !word.is_some_and(|word| types.contains(&word)) {
             let place = at.place(&format!("/matrix/params/{}/kind", document::escape_token(name)));
@@ -93,6 +95,35 @@ pub(super) fn check_params(
             problems.push(Diagnostic::error(codes::WRONG_VALUE, place, message).help(help));
         }
     }
+}
+
+/// Inputs that only the matrix can give are not in the template that says what it gives; and a tuner must be told which
+/// params it makes up.
+fn needs_itself(
+    matrix: &Value,
+    operation: &Map<String, Value>,
+    component: &Map<String, Value>,
+    at: &Source<'_>,
+    problems: &mut Diagnostics,
+) {
+    let given = |name: &str| operation.get("params").is_some_and(|params| params.get(name).is_some());
+    let inputs = component.get("inputs").and_then(Value::as_array).into_iter().flatten();
+    let open = |input: &Value| input.get("name").and_then(Value::as_str).filter(|name| !given(name)).map(str::to_owned);
+    let mut open = inputs.filter_map(open);
+    let message = match matrix.get("params") {
+        Some(Value::String(template)) => {
+            let mut words = template.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
+            let Some(name) = open.find(|name| words.any(|word| word == name)) else { return };
+            format!("`{}` is an input, and its value may come from here", shown(&name))
+        }
+        None | Some(Value::Null) if matrix.get("kind").and_then(Value::as_str) == Some("iterative") => {
+            let Some(name) = open.next() else { return };
+            format!("nothing says whether the tuner gives `{}`", shown(&name))
+        }
+        _ => return,
+    };
+    let problem = Diagnostic::error(codes::BAD_MATRIX, at.place("/matrix"), message);
+    problems.push(problem.help("write the params of the matrix, each with its kind and its values"));
 }
 
 /// The names of params that a matrix and joins will give; `None` when they are not known yet.

@@ -128,6 +128,7 @@ impl Lowering<'_> {
             whole.insert("version".to_owned(), json!(1.1));
             whole.insert("kind".to_owned(), json!(if is_component { "component" } else { "operation" }));
         }
+        let kept = kept.filter(|(key, _)| !(is_component && *key == "isPreset"));
         whole.extend(kept.map(|(key, value)| (key.clone(), value.clone())));
         // Where presets are kept they are merged over others; anywhere else one that has a run is an operation too.
         let is_patch = standing == Standing::Root(Room::Patch) || preset && standing == Standing::Root(Room::Presets);
@@ -193,6 +194,7 @@ impl Lowering<'_> {
         };
         if inline.is_some() {
             self.moved.entry(base.clone()).or_insert_with(|| format!("{from}/component"));
+            self.lifted(&mut component, whole, &format!("{from}/component"), to);
         }
         let written = map.get("run").and_then(Value::as_object);
         let mut run = component.shift_remove("run").and_then(|run| run.as_object().cloned());
@@ -233,6 +235,37 @@ impl Lowering<'_> {
             });
         } else if inline.is_some() || !component.is_empty() {
             whole.insert("component".to_owned(), Value::Object(component));
+        }
+    }
+
+    /// What an inline component says of its operation goes to that, where it does not say so itself.
+    fn lifted(&mut self, component: &mut Map<String, Value>, whole: &mut Map<String, Value>, from: &str, to: &str) {
+        if let Some(patch) = component.shift_remove("runPatch") {
+            let mut patching = Map::from_iter([("runPatch".to_owned(), patch)]);
+            patching.extend(component.shift_remove("patchStrategy").map(|how| ("patchStrategy".to_owned(), how)));
+            for why in patch::run(component, &patching, PatchStrategy::PostMerge) {
+                let place = self.document.place(&format!("{from}/runPatch"));
+                self.problems.push(Diagnostic::error(
+                    codes::BAD_PATCH,
+                    place,
+                    format!("the patch does not fit: {why}"),
+                ));
+            }
+        }
+        for key in OF_OPERATION {
+            let Some(value) = component.shift_remove(key) else { continue };
+            match (whole.get_mut(key), value) {
+                (None, value) => {
+                    whole.insert(key.to_owned(), value);
+                    self.moved.insert(format!("{to}/{key}"), format!("{from}/{key}"));
+                }
+                (Some(Value::Object(own)), Value::Object(params)) if key == "params" => {
+                    for (name, param) in params {
+                        own.entry(name).or_insert(param);
+                    }
+                }
+                _ => {}
+            }
         }
     }
 

@@ -42,11 +42,52 @@ pub(super) fn read(word: Option<&str>, is_list: bool, value: &Value) -> Result<V
         return read_one(word, value);
     }
     match from_text(value) {
+        // Without entries too, the type must be one.
+        Value::Array(list) if list.is_empty() && !is_type(word) => {
+            Err(format!("`{}` is not a type that values can be checked against", super::text::shown(word)))
+        }
         Value::Array(list) => {
-            list.iter().map(|one| read(Some(word), false, one)).collect::<Result<Vec<_>, _>>().map(Value::Array)
+            list.iter().map(|one| element(word, one)).collect::<Result<Vec<_>, _>>().map(Value::Array)
         }
         other => Err(format!("expected a list, got {}", kind_of(&other))),
     }
+}
+
+/// Reads an entry of a list or a mapping: never nothing, and a text stands for a number at most, as in the original.
+fn element(word: &str, one: &Value) -> Result<Value, String> {
+    let no = |wanted: &str| Err(format!("expected {wanted}, got {}", kind_of(one)));
+    if let Some(("Optional", inner)) = generic(word) {
+        return if one.is_null() { Ok(Value::Null) } else { element(&inner.join(","), one) };
+    }
+    match (word, one) {
+        ("any" | "Any", _) => Ok(one.clone()),
+        (_, Value::Null) => no("a value"),
+        ("int", Value::String(text)) if !is_template(one) => match whole_number(text) {
+            Some(number) => Ok(json!(number)),
+            None => no("a whole number"),
+        },
+        // What JSON cannot write stays a text.
+        ("float" | "metric", Value::String(text)) if !is_template(one) => {
+            match text.trim().replace('_', "").parse::<f64>() {
+                Ok(number) if number.is_finite() => Ok(json!(number)),
+                Ok(_) => Ok(one.clone()),
+                Err(_) => no("a number"),
+            }
+        }
+        ("dict" | "Dict" | "metadata", Value::String(_)) => no("a mapping"),
+        ("list" | "List" | "tuple" | "set", Value::String(_)) => no("a list"),
+        (_, Value::String(_)) if generic(word).is_some_and(|(outer, _)| matches!(outer, "List" | "Dict")) => {
+            no("a list or a mapping")
+        }
+        _ => read_one(word, one),
+    }
+}
+
+/// `12`, `1_000`, `2.0`.
+fn whole_number(text: &str) -> Option<i64> {
+    let text = text.trim().replace('_', "");
+    let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));
+    if rest.chars().all(|c| c == '0') { whole.parse().ok() } else { None }
 }
 
 /// Whether values of a type can be checked at all.
@@ -88,14 +129,16 @@ pub(super) fn is_type(word: &str) -> bool {
         )
 }
 
+/// The types whose values may hold a template before it is filled in: it is a text as well.
+pub(super) const TEXTUAL: [&str; 5] = ["str", "any", "Any", "path", "image"];
 /// The types whose values can be prepared by an init container.
 pub(super) const INIT_TYPES: [&str; 5] = ["git", "dockerfile", "file", "artifacts", "tensorboard"];
 
 fn read_one(word: &str, value: &Value) -> Result<Value, String> {
-    if is_template(value) {
-        return Ok(value.clone());
-    }
     let no = |wanted: &str| Err(format!("expected {wanted}, got {}", kind_of(value)));
+    if is_template(value) {
+        return if TEXTUAL.contains(&word) { Ok(value.clone()) } else { no("values, and no templates among them") };
+    }
     let parsed = from_text(value);
     if let Some((outer, inner)) = generic(word) {
         return match (outer, &inner[..], &parsed) {
@@ -104,12 +147,12 @@ fn read_one(word: &str, value: &Value) -> Result<Value, String> {
             ("Dict", [_, "str"], Value::Object(map)) if !map.values().all(Value::is_string) => no("a mapping of texts"),
             ("Optional", [inner], _) => read_one(inner, value),
             ("List", [inner], Value::Array(list)) => {
-                list.iter().map(|one| read_one(inner, one)).collect::<Result<Vec<_>, _>>().map(Value::Array)
+                list.iter().map(|one| element(inner, one)).collect::<Result<Vec<_>, _>>().map(Value::Array)
             }
             ("Dict", [key, inner], Value::Object(map)) => {
                 let entry = |(k, v): (&String, &Value)| {
                     read_one(key, &Value::from(k.as_str()))?;
-                    Ok((k.clone(), read_one(inner, v)?))
+                    Ok((k.clone(), element(inner, v)?))
                 };
                 map.iter().map(entry).collect::<Result<Map<_, _>, String>>().map(Value::Object)
             }
@@ -203,7 +246,7 @@ fn text(word: &str, value: &Value) -> Result<Value, String> {
         }),
         // The original reads a datetime as a date: a time of day other than midnight is refused.
         "date" | "datetime" => is_date(text),
-        "timedelta" => is_span(text),
+        "timedelta" => crate::domain::spec::reading::milliseconds(value).is_ok(),
         "email" => text.split_once('@').is_some_and(|(name, host)| {
             !name.is_empty()
                 && host.contains('.')
@@ -254,24 +297,6 @@ fn is_date(text: &str) -> bool {
     let (date, time) = text.split_once(['T', ' ']).unwrap_or((text, ""));
     let time = time.split(['+', '-', 'Z']).next().unwrap_or_default();
     date.parse::<Date>().is_ok() && date.len() == 10 && time.chars().all(|c| "0:.".contains(c))
-}
-
-/// `PT1H`, `1 day`, `2 days, 01:00:00`, `01:00:00`.
-pub(super) fn is_span(text: &str) -> bool {
-    let clock = |text: &str| {
-        let parts: Vec<&str> = text.trim_start_matches(['-', '+']).split(':').collect();
-        parts.len() == 3 && parts.iter().all(|p| !p.is_empty() && p.chars().all(|c| c.is_ascii_digit() || c == '.'))
-    };
-    if text.trim_start_matches(['-', '+']).starts_with('P') {
-        return text.parse::<jiff::Span>().is_ok();
-    }
-    match text.split_once(" day") {
-        None => clock(text),
-        Some((days, rest)) => {
-            let rest = rest.trim_start_matches(['s', ',', ' ']);
-            days.parse::<i32>().is_ok() && (rest.is_empty() || clock(rest))
-        }
-    }
 }
 
 fn uuid_of(value: &Value) -> Option<String> {

@@ -29,7 +29,7 @@ pub(super) fn check(document: &mut Document, shape: Shape) -> Vec<Diagnostic> {
 
 /// Checks fields of what stands under a pointer of a document.
 pub(super) fn check_part(document: &Document, base: &str, part: &Value, shape: Shape) -> Vec<Diagnostic> {
-    if validator(shape).is_valid(part) {
+    if validator(shape).is_valid(part) || renamed(part.clone(), shape).is_ok() {
         return Vec::new();
     }
     faults(part, shape).into_iter().take(MAX_PROBLEMS).flat_map(|fault| fault.problems(document, base)).collect()
@@ -84,6 +84,8 @@ struct Fault {
     unknown: Vec<String>,
     /// The fields that may stand there, when keys are unknown.
     known: Vec<String>,
+    /// Whether they are those of an object of Kubernetes, whose keys may begin with a capital, or be all capitals.
+    of_kubernetes: bool,
 }
 
 impl Fault {
@@ -123,11 +125,33 @@ impl Fault {
             .filter_map(|key| {
                 // `Metrics` is the one field that begins with a capital.
                 let spelt = |name: &String| *name != *key && self.known.contains(name) && !parent.contains_key(name);
-                let camel = [camel_case(key), camel_case(&format!("_{key}"))].into_iter().find(spelt)?;
+                let mut spellings = vec![camel_case(key), camel_case(&format!("_{key}"))];
+                if self.of_kubernetes {
+                    spellings.push(camel_case(&snake_case(key)));
+                }
+                let camel = spellings.into_iter().find(spelt)?;
                 Some((self.pointer.clone(), key.clone(), camel))
             })
             .collect()
     }
+}
+
+/// `imagePullPolicy`, `ImagePullPolicy` and `IMAGEPullPolicy` as `image_pull_policy`.
+fn snake_case(key: &str) -> String {
+    let letters: Vec<char> = key.chars().collect();
+    let mut out = String::new();
+    for (i, letter) in letters.iter().enumerate() {
+        let before = i.checked_sub(1).map(|i| letters[i]);
+        let small = |c: char| c.is_lowercase() || c.is_ascii_digit();
+        let begins = letter.is_uppercase()
+            && before
+                .is_some_and(|c| small(c) || c.is_uppercase() && letters.get(i + 1).is_some_and(|c| c.is_lowercase()));
+        if begins {
+            out.push('_');
+        }
+        out.extend(letter.to_lowercase());
+    }
+    out
 }
 
 fn camel_case(key: &str) -> String {
@@ -164,6 +188,7 @@ fn explain(error: &ValidationError<'_>, shape: Shape, found: &mut Vec<Fault>) {
         help,
         unknown: Vec::new(),
         known: Vec::new(),
+        of_kubernetes: false,
     };
     let about =
         || schema.get("description").and_then(Value::as_str).unwrap_or_default().trim_end_matches('.').to_owned();
@@ -187,6 +212,7 @@ fn explain(error: &ValidationError<'_>, shape: Shape, found: &mut Vec<Fault>) {
             Fault {
                 unknown: unexpected.clone(),
                 known,
+                of_kubernetes: about().contains("Kubernetes"),
                 ..fault(codes::UNKNOWN_FIELD, "unknown field".to_owned(), String::new())
             }
         }
@@ -257,6 +283,10 @@ fn explain(error: &ValidationError<'_>, shape: Shape, found: &mut Vec<Fault>) {
         }
         Rule::MaxItems { limit } => {
             fault(codes::WRONG_COUNT, format!("`{field}` has more than {limit} entries"), String::new())
+        }
+        Rule::Not { schema } if schema.as_object().is_some_and(serde_json::Map::is_empty) => {
+            let message = format!("`{field}` is another spelling of a field that is there");
+            fault(codes::WRONG_COUNT, message, "write one of the two".to_owned())
         }
         // Only fields that must have a value say what they may not be.
         Rule::Not { .. } => wrong_type(&["a value".to_owned()], instance, &fault),

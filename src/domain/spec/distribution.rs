@@ -156,6 +156,11 @@ impl Distribution {
         self.size().is_some()
     }
 
+    /// Whether values of a kind are a list, or the steps of a range, each as good as another.
+    pub fn is_listed(kind: &str) -> bool {
+        ["choice", "range", "linspace", "logspace", "geomspace", "daterange", "datetimerange"].contains(&kind)
+    }
+
     /// Whether each value is as likely as another and there is an even draw or a list (what bayes can use).
     pub fn is_even(&self) -> bool {
         (self.is_discrete() && !matches!(self, Self::PChoice { .. })) || matches!(self, Self::Uniform { .. })
@@ -208,6 +213,7 @@ impl JsonSchema for Distribution {
             .map(|(kind, _)| {
                 let types: &[&str] = match *kind {
                     "choice" => &["array", "string"],
+                    "datetimerange" => &["array", "object", "string"],
                     "pchoice" => &["array", "string", "null"],
                     _ => &["array", "object", "string", "null"],
                 };

@@ -194,9 +194,19 @@ impl JsonSchema for Mount {
         "Mount".into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let once = |field: &str, old: &str| {
+            let about = format!("Another spelling of `{field}`.");
+            json_schema!({
+                "if": { "required": [field] },
+                "then": { "properties": { old: { "not": {}, "description": about } } },
+            })
+        };
         json_schema!({
             "description": "What is uploaded to where: `from:to`, or a mapping.",
-            "anyOf": [{ "type": "string" }, generator.subschema_for::<MountPaths>()],
+            "anyOf": [
+                { "type": "string" },
+                { "allOf": [generator.subschema_for::<MountPaths>(), once("from", "path_from"), once("to", "path_to")] },
+            ],
         })
     }
 }

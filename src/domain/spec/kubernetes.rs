@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
 macro_rules! objects {
-    ($(#[doc = $doc:literal] $name:ident [$($field:literal),* $(,)?])*) => {$(
+    ($(#[doc = $doc:literal] $name:ident [$($field:literal),* $(,)?] $(needs $required:literal)?)*) => {$(
         #[doc = $doc]
         #[derive(Debug)]
         pub struct $name;
@@ -17,19 +17,29 @@ macro_rules! objects {
                 stringify!($name).into()
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                object($doc.trim(), &[$($field),*])
+                object($doc.trim(), &[$($field),*], &[$($required)?])
             }
         }
     )*};
 }
 
-/// A mapping with these fields, each of any type.
-fn object(description: &str, names: &[&str]) -> Schema {
-    let field = |name: &&str| ((*name).to_owned(), serde_json::json!({ "description": "As in Kubernetes." }));
+/// A mapping with these fields, each of any type; what is needed must have a value.
+fn object(description: &str, names: &[&str], needed: &[&str]) -> Schema {
+    let field = |name: &&str| {
+        let mut about = serde_json::json!({ "description": "As in Kubernetes." });
+        if needed.contains(name) {
+            about["not"] = serde_json::json!({ "type": "null" });
+        }
+        ((*name).to_owned(), about)
+    };
     let fields: Map<String, Value> = names.iter().map(field).collect();
-    json_schema!({
-        "type": ["object", "null"], "description": description, "properties": fields, "additionalProperties": false,
-    })
+    let mut schema = json_schema!({
+        "type": "object", "description": description, "properties": fields, "additionalProperties": false,
+    });
+    if !needed.is_empty() {
+        schema.insert("required".to_owned(), needed.into());
+    }
+    schema
 }
 
 objects! {
@@ -45,7 +55,7 @@ objects! {
     /// A taint of nodes that a pod tolerates, as in Kubernetes.
     Toleration ["effect", "key", "operator", "tolerationSeconds", "value"]
     /// An entry of /etc/hosts, as in Kubernetes.
-    HostAlias ["hostnames", "ip"]
+    HostAlias ["hostnames", "ip"] needs "ip"
     /// Security settings, as in Kubernetes.
     SecurityContext [
         "allowPrivilegeEscalation", "appArmorProfile", "capabilities", "privileged", "procMount",
@@ -58,9 +68,9 @@ objects! {
     /// A command in a container, as in Kubernetes.
     ExecAction ["command"]
     /// A request to a container, as in Kubernetes.
-    HttpAction ["host", "httpHeaders", "path", "port", "scheme"]
+    HttpAction ["host", "httpHeaders", "path", "port", "scheme"] needs "port"
     /// What failures of pods mean, as in Kubernetes.
-    PodFailurePolicy ["rules"]
+    PodFailurePolicy ["rules"] needs "rules"
     /// What a container asks for and may use, as in Kubernetes.
     ResourceRequirements ["claims", "limits", "requests"]
 }

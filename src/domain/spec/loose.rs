@@ -109,12 +109,17 @@ shape! {
         "type": ["integer", "boolean", "string", "null"], "minimum": 1, "not": { "const": false },
         "pattern": r"^\s*[+]?0*[1-9][0-9_]*(\.0*)?\s*$|\{\{\s*.+\s*\}\}", "examples": [4]
     }
+    /// A whole number above 0, not as a text; or a template.
+    ExactCount {
+        "type": ["integer", "boolean", "string", "null"], "minimum": 1, "not": { "const": false },
+        "pattern": r"\{\{\s*.+\s*\}\}", "examples": [4]
+    }
     /// A moment: an ISO 8601 text, or seconds since 1970; or a template.
     Moment { "type": ["string", "number"], "examples": ["2026-01-31T12:00:00Z"] }
     /// A length of time: seconds, ISO 8601 (`PT1H`), `1 day` or `01:00:00`; or a template.
     Frequency {
-        "type": ["number", "string"],
-        "pattern": r"^[-+]?P[0-9A-Z.]+$|^[-+]?[0-9]+ days?(,? [0-9:.]+)?$|^[-+]?[0-9]+:[0-9:.]+$|\{\{.+\}\}",
+        "type": ["number", "boolean", "string"],
+        "pattern": r"^[-+]?P[0-9A-Z.]+$|^[-+]?[0-9]+ ?(?i:d|day|days),? ?([0-9:.]+)?$|^[-+]?[0-9]+:[0-9:.]+$|\{\{.+\}\}",
         "examples": [3600, "PT1H"]
     }
 }

@@ -326,36 +326,58 @@ pub(super) fn moment(value: &Value) -> Result<Timestamp, String> {
 
 /// A length of time in milliseconds, which may be negative: seconds, ISO 8601 (`PT1H`), `1 day`, `1 day, 02:00:00`
 /// or `01:00:00`.
-pub(super) fn milliseconds(value: &Value) -> Result<i64, String> {
+pub(crate) fn milliseconds(value: &Value) -> Result<i64, String> {
     let wanted = || expected("a length of time: seconds, `PT1H`, `1 day` or `01:00:00`", value);
-    if let Some(seconds) = value.as_f64() {
+    if let Some(seconds) = value.as_f64().or(value.as_bool().map(|one| f64::from(u8::from(one)))) {
         return Ok((seconds * 1000.0) as i64);
     }
-    let text = value.as_str().ok_or_else(wanted)?.trim();
-    if text.trim_start_matches(['-', '+']).starts_with('P') {
-        let span: jiff::Span = text.trim_start_matches('+').parse().map_err(|_| wanted())?;
-        let relative = jiff::SpanRelativeTo::days_are_24_hours();
-        let total = span.total((jiff::Unit::Millisecond, relative)).map_err(|_| wanted())?;
-        return Ok(total as i64);
-    }
-    let clock = |text: &str| -> Option<f64> {
-        let (sign, text) = text.strip_prefix('-').map_or((1.0, text), |rest| (-1.0, rest));
-        let parts: Vec<f64> = text.trim_start_matches('+').split(':').map(|p| p.parse().ok()).collect::<Option<_>>()?;
-        match parts[..] {
-            [hours, minutes] => Some(sign * (hours * 3600.0 + minutes * 60.0)),
-            [hours, minutes, seconds] => Some(sign * (hours * 3600.0 + minutes * 60.0 + seconds)),
-            _ => None,
-        }
+    let text = value.as_str().ok_or_else(wanted)?.trim_end();
+    let (sign, bare) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
     };
-    let seconds = match text.split_once(" day") {
-        None => clock(text),
-        Some((days, rest)) => {
-            let rest = rest.trim_start_matches(['s', ',', ' ']);
-            let rest = if rest.is_empty() { Some(0.0) } else { clock(rest) };
-            days.trim().parse::<f64>().ok().zip(rest).map(|(days, rest)| days * 86_400.0 + rest)
-        }
-    };
+    let seconds = if bare.starts_with('P') { iso_duration(bare) } else { days_and_clock(bare) };
+    let seconds = seconds.map(|seconds| sign * seconds);
     seconds.map(|seconds| (seconds * 1000.0) as i64).ok_or_else(wanted)
+}
+
+/// `P1DT2H` in seconds; a month has 30 days and a year 365.
+fn iso_duration(text: &str) -> Option<f64> {
+    let span: jiff::Span = text.parse().ok()?;
+    let days = i64::from(span.get_years()) * 365 + i64::from(span.get_months()) * 30;
+    let rest = span.try_years(0).and_then(|span| span.try_months(0)).ok()?;
+    let seconds = rest.total((jiff::Unit::Second, jiff::SpanRelativeTo::days_are_24_hours())).ok()?;
+    Some(days as f64 * 86_400.0 + seconds)
+}
+
+/// `1 day`, `2d`, `2 days, 01:00:00`, `01:00` in seconds.
+fn days_and_clock(text: &str) -> Option<f64> {
+    let after = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number: f64 = text[..text.len() - after.len()].parse().ok()?;
+    let after = after.strip_prefix(' ').unwrap_or(after);
+    let Some(rest) = after.strip_prefix(['d', 'D']) else {
+        // An hour has two digits when no days are said.
+        return (text.find(':') != Some(1)).then(|| clock(text)).flatten();
+    };
+    let word =
+        ["ays", "ay"].iter().find(|word| rest.get(..word.len()).is_some_and(|end| end.eq_ignore_ascii_case(word)));
+    let rest = &rest[word.map_or(0, |word| word.len())..];
+    let rest = rest.strip_prefix(',').unwrap_or(rest);
+    let rest = rest.strip_prefix(' ').unwrap_or(rest);
+    let seconds = if rest.is_empty() { 0.0 } else { clock(rest).filter(|seconds| *seconds < 86_400.0)? };
+    Some(number * 86_400.0 + seconds)
+}
+
+fn clock(text: &str) -> Option<f64> {
+    let digits = |part: &&str| part.starts_with(|c: char| c.is_ascii_digit());
+    let parts: Vec<f64> = text.split(':').map(|part| Some(part).filter(digits)?.parse().ok()).collect::<Option<_>>()?;
+    match parts[..] {
+        [hours, minutes] if minutes < 60.0 => Some(hours * 3600.0 + minutes * 60.0),
+        [hours, minutes, seconds] if minutes < 60.0 && seconds < 60.0 => {
+            Some(hours * 3600.0 + minutes * 60.0 + seconds)
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

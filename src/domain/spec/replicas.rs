@@ -10,7 +10,7 @@ use super::container::Container;
 use super::extras::{AnyMap, Environment, section, words};
 use super::init::Init;
 use super::kubernetes::{ResourceRequirements, Volume};
-use super::loose::{Flag, Templated};
+use super::loose::{Flag, Switch, Templated};
 use super::run::workload;
 
 workload! {
@@ -73,7 +73,7 @@ distributed! {
         /// How its pods are scheduled together.
         scheduling_policy: Value = "Option<SchedulingPolicy>",
         /// Whether workers may come and go.
-        enable_dynamic_worker: Value = "Option<Flag>",
+        enable_dynamic_worker: Value = "Option<Switch>",
         /// When it has succeeded.
         success_policy: String = "Option<String>",
         /// The replica that coordinates.

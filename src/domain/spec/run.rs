@@ -219,18 +219,23 @@ impl JsonSchema for Run {
         "Run".into()
     }
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        // Only replicas may have an `init` that is a template as a whole.
+        let listed = |run: schemars::Schema| {
+            let init = serde_json::json!({ "type": ["array", "null"], "description": "What is prepared first." });
+            schemars::json_schema!({ "allOf": [run, { "properties": { "init": init } }] })
+        };
         let kinds = [
-            ("job", generator.subschema_for::<JobRun>()),
-            ("service", generator.subschema_for::<ServiceRun>()),
+            ("job", listed(generator.subschema_for::<JobRun>())),
+            ("service", listed(generator.subschema_for::<ServiceRun>())),
             ("dag", generator.subschema_for::<DagRun>()),
             ("tfjob", generator.subschema_for::<TfJobRun>()),
             ("pytorchjob", generator.subschema_for::<PytorchJobRun>()),
             ("mpijob", generator.subschema_for::<MpiJobRun>()),
             ("raycluster", generator.subschema_for::<RayClusterRun>()),
             ("daskcluster", generator.subschema_for::<DaskClusterRun>()),
-            ("notifier", generator.subschema_for::<NotifierRun>()),
-            ("tuner", generator.subschema_for::<TunerRun>()),
-            ("cleaner", generator.subschema_for::<CleanerRun>()),
+            ("notifier", listed(generator.subschema_for::<NotifierRun>())),
+            ("tuner", listed(generator.subschema_for::<TunerRun>())),
+            ("cleaner", listed(generator.subschema_for::<CleanerRun>())),
         ];
         by_kind("What to run; `kind` decides the fields.", &[], &kinds)
     }

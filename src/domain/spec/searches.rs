@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::distribution::Distribution;
 use super::early_stopping::EarlyStopping;
 use super::extras::{AnyMap, section, words};
-use super::loose::{Amount, Count, Exact, Flag, Interval, PlainAmount, Templated, WholeNumber};
+use super::loose::{Amount, Count, Exact, ExactCount, Flag, Interval, PlainAmount, Templated, WholeNumber};
 use super::operation::ParamSpec;
 
 /// A mapping of distributions by the name of the param.
@@ -26,17 +26,17 @@ section! { "These params, in this order." MappingMatrix {
 section! { "Every combination of the values, the last param fastest." GridMatrix {
     "kind" = "grid", "Always `grid`.";
     "params": Params | required, "The values of each param; no distributions.", serde_json::json!({"lr": {"kind": "choice", "value": [0.1, 0.01]}});
-    "numRuns": Count, "Only the first so many.";
-    "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
+    "numRuns": ExactCount, "Only the first so many.";
+    "concurrency": ExactCount, "Most runs queued or beyond; unlimited when absent.";
     "earlyStopping": Stops, "When it is ended before its last run.";
 } }
 
 section! { "Drawn at random, none twice." RandomMatrix {
     "kind" = "random", "Always `random`.";
     "params": Params | required, "What each param is drawn from.";
-    "numRuns": Count | required, "How many.";
+    "numRuns": ExactCount | required, "How many.";
     "seed": Exact, "The beginning of the draws; each search has its own when absent or 0.";
-    "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
+    "concurrency": ExactCount, "Most runs queued or beyond; unlimited when absent.";
     "earlyStopping": Stops, "When it is ended before its last run.";
 } }
 
@@ -71,21 +71,21 @@ section! { "In the manner of the library hyperopt." HyperoptMatrix {
     "kind" = "hyperopt", "Always `hyperopt`.";
     "algorithm": Option<HyperoptAlgorithm>, "How suggestions are made; `tpe` when absent.";
     "params": Params | required, "Where to look.";
-    "numRuns": Count, "How many in each iteration.";
+    "numRuns": ExactCount, "How many in each iteration.";
     "maxIterations": Exact, "How many iterations; one when absent.";
     "metric": OptimizationMetric | required, "What is optimized.";
     "seed": Exact, "The beginning of the draws; each search has its own when absent or 0.";
-    "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
+    "concurrency": ExactCount, "Most runs queued or beyond; unlimited when absent.";
     "tuner": Option<TunerRef>, "The component that makes suggestions instead.";
     "earlyStopping": Stops, "When it is ended before its last run.";
 } }
 
 section! { "Suggested by a component of the user." IterativeMatrix {
     "kind" = "iterative", "Always `iterative`.";
-    "maxIterations": Count | required, "How many iterations.";
+    "maxIterations": ExactCount | required, "How many iterations.";
     "params": Option<Params>, "What the tuner is told.";
     "seed": Exact, "The beginning of the draws; each search has its own when absent or 0.";
-    "concurrency": Count, "Most runs queued or beyond; unlimited when absent.";
+    "concurrency": ExactCount, "Most runs queued or beyond; unlimited when absent.";
     "tuner": Option<TunerRef>, "The component that makes suggestions.";
     "earlyStopping": Stops, "When it is ended before its last run.";
 } }

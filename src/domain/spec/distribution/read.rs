@@ -95,6 +95,9 @@ impl Distribution {
                 let (start, stop) = (fields.required("start", number), fields.required("stop", number));
                 fields.demand("num");
                 let num = fields.at_least(0, "num");
+                if num == Some(0) {
+                    fields.faults.push(Fault::new("/num", "it may not be zero"));
+                }
                 let base = fields.optional("base", integer);
                 let (start, stop) = ordered(start?, stop?, fields)?;
                 let num = num?;
@@ -111,12 +114,18 @@ impl Distribution {
             "daterange" => {
                 let (start, stop) = (fields.required("start", date), fields.required("stop", date));
                 let step = fields.required("step", integer);
-                Self::DateRange { start: start?, stop: stop?, step: a_step(step?, fields)? }
+                let (start, stop) = ordered(start?, stop?, fields)?;
+                Self::DateRange { start, stop, step: a_step(step?, fields)? }
             }
             "datetimerange" => {
                 let (start, stop) = (fields.required("start", moment), fields.required("stop", moment));
                 let step = fields.required("step", milliseconds);
-                Self::DateTimeRange { start: start?, stop: stop?, step: a_step(step?, fields)? }
+                let zoned = |key: &str| fields.raw(key).is_some_and(names_a_zone);
+                if zoned("start") != zoned("stop") {
+                    fields.faults.push(Fault::new("/stop", "one of the two names a time zone, and the other does not"));
+                }
+                let (start, stop) = ordered(start?, stop?, fields)?;
+                Self::DateTimeRange { start, stop, step: a_step(step?, fields)? }
             }
             "uniform" | "quniform" | "loguniform" | "qloguniform" => {
                 fields.optional("size", integer);
@@ -168,8 +177,14 @@ fn a_step(step: i64, fields: &mut Fields<'_>) -> Option<i64> {
     if step != 0 {
         return Some(step);
     }
-    fields.faults.push(Fault::late("/step", "it may not be zero"));
+    fields.faults.push(Fault::new("/step", "it may not be zero"));
     None
+}
+
+/// Whether a moment says where it is meant; seconds since 1970 do.
+fn names_a_zone(moment: &Value) -> bool {
+    let text = moment.as_str().unwrap_or("0").trim();
+    text.parse::<f64>().is_ok() || text.parse::<jiff::Timestamp>().is_ok()
 }
 
 /// A list, a mapping or `a:b:c` as a mapping.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::spec::distribution::Distribution;
 use crate::domain::spec::early_stopping::EarlyStopping;
-use crate::domain::spec::reading::{Fault, Fields, count, flag, integer, number, text, whole, word};
+use crate::domain::spec::reading::{Fault, Fields, count, flag, integer, is_template, number, text, whole, word};
 
 const OPTIMIZATIONS: [(&str, Optimization); 2] =
     [("maximize", Optimization::Maximize), ("minimize", Optimization::Minimize)];
@@ -59,16 +59,16 @@ impl Matrix {
                 Search::Mapping(Mapping { values: values? })
             }
             "grid" => {
-                let params = space(fields, true, |of| of.is_discrete().then_some(()).ok_or(NOT_IN_GRID));
+                let params = space(fields, true, Some(in_grid));
                 let num_runs = fields.optional("numRuns", count);
                 Search::Grid(Grid { params: params?, num_runs })
             }
             "random" => {
-                let (params, num_runs) = (space(fields, true, |_| Ok(())), fields.required("numRuns", count));
+                let (params, num_runs) = (space(fields, true, None), fields.required("numRuns", count));
                 Search::Random(Random { params: params?, num_runs: num_runs?, seed })
             }
             "hyperband" => {
-                let params = space(fields, true, |_| Ok(()));
+                let params = space(fields, true, None);
                 let max_iterations = fields.required("maxIterations", count);
                 let eta = fields.required("eta", number);
                 let resource = fields.required_section("resource", Resource::read);
@@ -91,7 +91,7 @@ impl Matrix {
                 })
             }
             "bayes" => {
-                let params = space(fields, true, |of| of.is_even().then_some(()).ok_or(NOT_IN_BAYES));
+                let params = space(fields, true, Some(in_bayes));
                 let num_initial_runs = fields.required("numInitialRuns", count);
                 let max_iterations = fields.required("maxIterations", count);
                 let metric = fields.required_section("metric", Metric::read);
@@ -107,13 +107,13 @@ impl Matrix {
                 })
             }
             "hyperopt" | "tpe" => {
-                let params = space(fields, true, |_| Ok(()));
+                let params = space(fields, true, None);
                 let algorithm = match kind {
                     "tpe" => Some(Algorithm::Tpe),
                     _ => fields.optional("algorithm", word(&ALGORITHMS)).or(Some(Algorithm::Tpe)),
                 };
                 let num_runs = fields.required("numRuns", count);
-                let max_iterations = fields.optional("maxIterations", count);
+                let max_iterations = fields.at_least(1, "maxIterations");
                 let metric = fields.required_section("metric", Metric::read);
                 Search::Hyperopt(Hyperopt {
                     params: params?,
@@ -126,7 +126,7 @@ impl Matrix {
                 })
             }
             "iterative" => {
-                let params = space(fields, false, |_| Ok(())).unwrap_or_default();
+                let params = space(fields, false, None).unwrap_or_default();
                 let max_iterations = fields.required("maxIterations", count);
                 Search::Iterative(Iterative { params, max_iterations: max_iterations?, seed, tuner })
             }
@@ -152,31 +152,44 @@ fn point((i, value): (usize, &Value)) -> Result<Map<String, Value>, Vec<Fault>> 
     }
 }
 
+/// Whether a search takes values of a kind, or why not.
+type Suits = fn(&str) -> Result<(), &'static str>;
+
 /// Reads `params`, each of which must suit the kind of search.
-fn space(
-    fields: &mut Fields<'_>,
-    required: bool,
-    suits: impl Fn(&Distribution) -> Result<(), &'static str>,
-) -> Option<Space> {
+fn space(fields: &mut Fields<'_>, required: bool, suits: Option<Suits>) -> Option<Space> {
+    // A search that takes some kinds of values only must see which they are.
+    if suits.is_some() && fields.raw("params").is_some_and(is_template) {
+        fields.faults.push(Fault::new("/params", "the params of such a search cannot be a template"));
+        return None;
+    }
     let read = |value: &Value| {
         let Value::Object(map) = value else { return Err(vec![whole(value, "a mapping of params")]) };
         let (mut space, mut faults) = (Space::new(), Vec::new());
         if map.is_empty() && required {
-            faults.push(Fault::late("", "there is no param"));
+            let message = "there is no param";
+            faults.push(if suits.is_some() { Fault::new("", message) } else { Fault::late("", message) });
         }
         for (name, written) in map {
             let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+            let kind = written.get("kind").and_then(Value::as_str);
+            let misfit = suits.zip(kind).and_then(|(suits, kind)| suits(kind).err());
+            faults.extend(misfit.map(|why| Fault::new(format!("{pointer}/kind"), why)));
             match Distribution::read(written) {
-                Ok(of) => {
-                    faults.extend(suits(&of).err().map(|why| Fault::new(format!("{pointer}/kind"), why)));
-                    space.insert(name.clone(), of);
-                }
+                Ok(of) => drop(space.insert(name.clone(), of)),
                 Err(inner) => faults.extend(inner.into_iter().map(|fault| fault.below(&pointer))),
             }
         }
         if faults.is_empty() { Ok(space) } else { Err(faults) }
     };
     if required { fields.required_section("params", read) } else { fields.section("params", read) }
+}
+
+fn in_grid(kind: &str) -> Result<(), &'static str> {
+    Distribution::is_listed(kind).then_some(()).ok_or(NOT_IN_GRID)
+}
+
+fn in_bayes(kind: &str) -> Result<(), &'static str> {
+    (kind == "uniform" || Distribution::is_listed(kind)).then_some(()).ok_or(NOT_IN_BAYES)
 }
 
 impl Metric {
