@@ -52,7 +52,7 @@ pub struct Effects {
     targets: Arc<RwLock<BTreeMap<AgentName, Arc<dyn Target>>>>,
     /// Why agents cannot be reached.
     troubles: Arc<RwLock<BTreeMap<AgentName, String>>>,
-    /// Agents that went while their cluster could not be reached.
+    /// Agents that have gone and left something in a cluster.
     gone: Arc<RwLock<BTreeMap<AgentName, Gone>>>,
     /// The name of the organization, as templates see it.
     owner: Arc<RwLock<String>>,
@@ -211,7 +211,7 @@ struct Courier {
     opened: BTreeMap<AgentName, TargetSpec>,
     /// Agents that are to point elsewhere once nothing of theirs runs where they point now.
     moving: BTreeMap<AgentName, TargetSpec>,
-    /// What is left in the clusters of agents that went while these could not be reached.
+    /// What is left in the clusters of agents that have gone.
     left: Left,
 }
 
@@ -312,6 +312,7 @@ impl Courier {
                 self.find_lost(&agent, &known);
                 self.gone_holds(&agent, &known);
             }
+            Report::Cleared(agent) => self.gone_cleared(&agent),
             Report::Seen(agent, observations) => {
                 self.gone_saw(&agent, &observations);
                 // The end of an attempt that is over already was reported again: it is saved, so it may be forgotten.

@@ -536,7 +536,7 @@ impl Heard {
         let mut heard = self.reports.lock().unwrap();
         match report {
             Report::Up(_) => heard.ups += 1,
-            Report::Down(..) | Report::Known(..) => {}
+            Report::Down(..) | Report::Known(..) | Report::Cleared(_) => {}
             Report::Seen(_, seen) => {
                 for observation in seen {
                     if is_end(&observation.seen) {

@@ -94,7 +94,7 @@ fn looked_out_for(agent: &GoneView) -> String {
     let GoneView { name, since, until, trouble } = agent;
     let tried = trouble.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
     format!(
-        "{name} was forgotten on {}; until {} its cluster is looked out for{tried}: should it come back, what is left there is deleted",
+        "{name} went on {}; until {} its cluster is looked out for{tried}: when it is there, what is left of it there is deleted",
         day(since),
         day(until)
     )

@@ -4,6 +4,7 @@ mod agents;
 mod client;
 mod diff;
 pub mod explain;
+mod first;
 mod help;
 pub mod init;
 pub mod live;
@@ -174,6 +175,9 @@ pub fn main() -> ExitCode {
             return exit.into();
         }
     };
+    if matches!(cli.verb, Verb::Serve(_) | Verb::Up(_)) && first::is_first() {
+        return first::stand_by();
+    }
     telemetry(&cli.verb);
     match run(cli) {
         Ok(exit) => exit.into(),

@@ -1,6 +1,6 @@
-//! Agents that went while their cluster could not be reached: they were given up, and what may still run there is nobody's.
-//! Their targets stay open until the cluster has come back once and nothing of ours is left in it, also over a restart, or
-//! until they are not looked out for any more.
+//! Agents that have gone and left something: a quota or limits that they had declared, or, when they were given up while their
+//! cluster could not be reached, runs that are nobody's now. Their targets stay open until the cluster has been there once
+//! and nothing of ours is left in it, also over a restart, or until they are not looked out for any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -24,8 +24,16 @@ const GONE_FILE: &str = "gone.json";
 /// How often is looked for those that are not looked out for any more: the limit is a month.
 pub(super) const LOOK: Duration = Duration::from_secs(3600);
 
-/// What is known to be left in the clusters of such agents; nothing is known before the cluster is back.
-pub(super) type Left = BTreeMap<AgentName, Option<BTreeSet<AttemptName>>>;
+/// What is known to be left in the clusters of such agents.
+pub(super) type Left = BTreeMap<AgentName, Remains>;
+
+/// What is known to be left of one; nothing is known before the cluster is there.
+#[derive(Default)]
+pub(super) struct Remains {
+    attempts: Option<BTreeSet<AttemptName>>,
+    /// Nothing is left of what it had declared.
+    cleared: bool,
+}
 
 /// What the file holds; earlier versions wrote no time.
 #[derive(Deserialize)]
@@ -57,13 +65,15 @@ impl Courier {
         self.drop_gone();
     }
 
-    /// An agent has finished what it had. One that can be reached is closed; another one is waited for.
+    /// An agent has finished what it had. One that can be reached and leaves nothing is closed; another one is waited for.
     pub(super) fn let_go(&mut self, agent: &AgentName) {
-        let spec = self.opened.get(agent).filter(|spec| matches!(spec, TargetSpec::Kubernetes(_))).cloned();
         let away = self.effects.trouble(agent).is_some();
+        let leaving =
+            |spec: &&TargetSpec| matches!(spec, TargetSpec::Kubernetes(spec) if away || spec.leaves_objects());
+        let spec = self.opened.get(agent).filter(leaving).cloned();
         self.effects.set_trouble(agent.clone(), None);
         self.close(agent);
-        if let Some(spec) = spec.filter(|_| away) {
+        if let Some(spec) = spec {
             self.begin_looking_out(agent.clone(), spec);
             self.drop_gone();
         }
@@ -81,7 +91,7 @@ impl Courier {
     }
 
     fn look_out(&mut self, agent: AgentName, gone: Gone) {
-        tracing::info!(%agent, since = %gone.since, until = %gone.until(), "its cluster is looked out for: what is left of it there is to be deleted");
+        tracing::info!(%agent, since = %gone.since, until = %gone.until(), "what is left of an agent that has gone is to be deleted in its cluster, when that is there");
         let mut target = gone.target.clone();
         // It is deleted there, and nothing is kept any more.
         if let TargetSpec::Kubernetes(spec) = &mut target {
@@ -89,7 +99,7 @@ impl Courier {
         }
         self.open(agent.clone(), target, Duty::LookOut);
         self.opened.remove(&agent);
-        self.left.insert(agent.clone(), None);
+        self.left.insert(agent.clone(), Remains::default());
         self.effects.gone.write().unwrap_or_else(PoisonError::into_inner).insert(agent, gone);
     }
 
@@ -100,7 +110,7 @@ impl Courier {
             let labels = instance_of(&self.data_dir).map(|instance| selector(&instance)).unwrap_or_default();
             tracing::warn!(
                 %agent, %why,
-                "its cluster is not looked out for any more; should it come back: kubectl delete all -l {labels}, in the namespace of the agent"
+                "its cluster is not looked out for any more; should it come back: kubectl delete all,resourcequota,limitrange -l {labels}, in the namespace of the agent"
             );
             self.forget_gone(&agent);
         }
@@ -116,7 +126,15 @@ impl Courier {
     /// The cluster is back, and this is what it holds of ours. What is told to stop is told so where it is seen.
     pub(super) fn gone_holds(&mut self, agent: &AgentName, known: &BTreeSet<AttemptName>) {
         if let Some(left) = self.left.get_mut(agent) {
-            *left = Some(known.clone());
+            left.attempts = Some(known.clone());
+            self.finish_gone(agent);
+        }
+    }
+
+    /// What it had declared of its place is gone as well.
+    pub(super) fn gone_cleared(&mut self, agent: &AgentName) {
+        if let Some(left) = self.left.get_mut(agent) {
+            left.cleared = true;
             self.finish_gone(agent);
         }
     }
@@ -124,7 +142,7 @@ impl Courier {
     /// Something was seen there; what has ended is left no more.
     pub(super) fn gone_saw(&mut self, agent: &AgentName, observations: &[Observation]) {
         let ended = |seen: &Seen| matches!(seen, Seen::Succeeded { .. } | Seen::Failed { .. } | Seen::Stopped(_));
-        if let Some(Some(left)) = self.left.get_mut(agent) {
+        if let Some(left) = self.left.get_mut(agent).and_then(|left| left.attempts.as_mut()) {
             observations.iter().filter(|one| ended(&one.seen)).for_each(|one| {
                 left.remove(&one.attempt);
             });
@@ -133,8 +151,9 @@ impl Courier {
     }
 
     fn finish_gone(&mut self, agent: &AgentName) {
-        if self.left.get(agent).is_some_and(|left| left.as_ref().is_some_and(BTreeSet::is_empty)) {
-            tracing::info!(%agent, "nothing is left in the cluster of an agent that was forgotten");
+        let over = |left: &Remains| left.cleared && left.attempts.as_ref().is_some_and(BTreeSet::is_empty);
+        if self.left.get(agent).is_some_and(over) {
+            tracing::info!(%agent, "nothing is left in the cluster of an agent that has gone");
             self.forget_gone(agent);
         }
     }

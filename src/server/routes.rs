@@ -165,7 +165,7 @@ pub fn routes() -> Vec<Route> {
         get(
             "/api/v1/gone-agents",
             "listGoneAgents",
-            "Agents that were forgotten while their clusters were away, and that are looked out for.",
+            "Agents that have gone and left something in a cluster, which is looked out for.",
             policy::gone,
         )
         .json::<Vec<GoneView>>(),

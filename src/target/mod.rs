@@ -80,6 +80,8 @@ pub enum Report {
     Known(AgentName, Vec<AttemptName>),
     /// What was seen, in the order in which it was seen.
     Seen(AgentName, Vec<Observation>),
+    /// Nothing is left of what an agent that has gone had declared of its place.
+    Cleared(AgentName),
 }
 
 /// Where reports go. The call may block for a moment when the server is busy.

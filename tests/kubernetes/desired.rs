@@ -116,3 +116,52 @@ fn an_agent_that_cannot_be_read_makes_a_plan_incomplete() {
     assert!(!text.contains("managed.quota"), "what was not read is not said to be absent: {text}");
     server.until("a whole plan again", || (server.run(&["diff"]).0 == 0).then_some(()));
 }
+
+#[test]
+fn what_an_agent_kept_goes_with_it_and_nothing_else() {
+    let Some((world, _guard)) = clusters() else { return };
+    let namespace = format!("leaves-{}", std::process::id());
+    let site = site_of(&(place(&world.kubeconfig, "a", &namespace) + MANAGED));
+    site.push("an agent with a quota");
+    let server = Serving::start(&site, program());
+    server.until_up("a");
+    let there = |kind: &str, name: &str| object(world, &[kind, name, "-n", &namespace]).is_some();
+    server.until("the quota", || (there("quota", "tidegate-a") && there("limitrange", "tidegate-a")).then_some(()));
+    // A quota of somebody else, and one that another agent of ours might keep here.
+    world.ok("a", &["create", "quota", "theirs", "--hard=pods=7", "-n", &namespace]);
+    world.ok("a", &["create", "quota", "another", "--hard=pods=8", "-n", &namespace]);
+    let instance = std::fs::read_to_string(site.path().join("data/instance")).unwrap();
+    let instance = format!("tidegate.dev/instance={}", instance.trim());
+    world.ok("a", &["label", "quota", "another", &instance, "tidegate.dev/agent=another", "-n", &namespace]);
+
+    for path in ["agents/a.yaml", "queues/a/q.yaml", "projects/p/project.yaml"] {
+        site.remove(path);
+    }
+    site.write("agents/other.yaml", "version: 1.1\nkind: agent\nname: other\nlocal: {}\n");
+    site.git(&["add", "-A"]);
+    let (_, text, _) = server.run(&["diff", "--width", "250"]);
+    for part in [
+        format!("its quota and limits in namespace {namespace} go with it"),
+        format!(
+            "stays: namespace {namespace} and service account runs (`kubectl delete serviceaccount runs -n {namespace}`)"
+        ),
+    ] {
+        assert!(text.contains(&part), "no `{part}` in: {text}");
+    }
+    assert!(there("quota", "tidegate-a"), "a diff changes nothing");
+
+    site.push("no agent\n\nAllow-Removals: 20");
+    server.until("the end of the agent", || {
+        let agents = server.json(&["agents", "ls"]);
+        agents.as_array().unwrap().iter().all(|agent| agent["name"] != "a").then_some(())
+    });
+    let left = || there("quota", "tidegate-a") || there("limitrange", "tidegate-a");
+    server.until("the end of what it kept", || (!left()).then_some(()));
+    for (kind, name) in [("quota", "theirs"), ("quota", "another"), ("serviceaccount", "runs")] {
+        assert!(there(kind, name), "{kind} {name} is gone");
+    }
+    assert!(object(world, &["namespace", &namespace]).unwrap()["metadata"]["deletionTimestamp"].is_null());
+    // Nothing is looked out for any more.
+    let remembered = site.path().join("data/agents/a/gone.json");
+    server.until("the end of the lookout", || (!remembered.exists()).then_some(()));
+}

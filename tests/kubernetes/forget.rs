@@ -17,10 +17,12 @@ impl Drop for Again {
 fn an_agent_whose_cluster_is_gone_is_forgotten_by_a_persons_word() {
     let Some((world, _guard)) = clusters_alone() else { return };
     let namespace = world.namespace("gone");
-    let site = site_of(&place(&world.kubeconfig, "a", &namespace));
+    let site = site_of(&(place(&world.kubeconfig, "a", &namespace) + "managed:\n  quota: {pods: 200}\n"));
     site.push("an agent");
     let server = Serving::start(&site, program());
     server.until_up("a");
+    let has_quota = || world.list("a", "resourcequotas", &namespace).len() == 1;
+    server.until("the quota", || has_quota().then_some(()));
     for name in ["one", "two"] {
         site.write(&format!("projects/p/workflows/{name}.yaml"), &Fate::new("hang").workflow(name, "a/q"));
     }
@@ -93,5 +95,6 @@ fn an_agent_whose_cluster_is_gone_is_forgotten_by_a_persons_word() {
         (world.list("a", "jobs", &namespace).iter().all(told) && world.list("a", "pods", &namespace).is_empty())
             .then_some(())
     });
+    server.until("the end of its quota", || (!has_quota()).then_some(()));
     assert_eq!(server.until_status("two", "failed")["status"], "failed");
 }

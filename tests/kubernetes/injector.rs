@@ -51,6 +51,8 @@ struct Shared {
     seen: Mutex<Vec<Seen>>,
     /// Watches that were told to begin anew (410), as an answer or within the stream.
     expired: Mutex<usize>,
+    /// What was watched when the API server said how far it is, without news of it: the last part of the path.
+    bookmarks: Mutex<Vec<String>>,
     /// What pods print, by a part of their name, in place of what the cluster says they do.
     printed: watch::Sender<Option<BTreeMap<String, String>>>,
 }
@@ -88,6 +90,7 @@ impl Injector {
             cuts,
             seen: Mutex::default(),
             expired: Mutex::default(),
+            bookmarks: Mutex::default(),
             printed: watch::Sender::new(None),
         });
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -133,6 +136,10 @@ impl Injector {
     pub fn expired(&self) -> usize {
         *self.shared.expired.lock().unwrap()
     }
+
+    pub fn bookmarks(&self) -> Vec<String> {
+        self.shared.bookmarks.lock().unwrap().clone()
+    }
 }
 
 async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
@@ -164,7 +171,7 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response<B
             let forward = forward.body(kube::client::Body::from(body.to_vec())).unwrap();
             match shared.behind.send(forward).await {
                 Ok(_) if makes && weather == Weather::Deaf => broken(),
-                Ok(response) => passed(&shared, response),
+                Ok(response) => passed(&shared, parts.uri.path(), response),
                 Err(_) => broken(),
             }
         }
@@ -193,7 +200,8 @@ fn printing(shared: &Arc<Shared>, path: &str) -> Response<Body> {
 }
 
 /// An answer of the cluster, until it is cut.
-fn passed(shared: &Arc<Shared>, response: Response<kube::client::Body>) -> Response<Body> {
+fn passed(shared: &Arc<Shared>, path: &str, response: Response<kube::client::Body>) -> Response<Body> {
+    let what = path.rsplit('/').next().unwrap_or_default().to_owned();
     let (parts, body) = response.into_parts();
     let mut answer = Response::builder().status(parts.status);
     for name in ["content-type", "retry-after"] {
@@ -202,18 +210,21 @@ fn passed(shared: &Arc<Shared>, response: Response<kube::client::Body>) -> Respo
         }
     }
     let stream = Body::new(body).into_data_stream();
-    let state = (stream, shared.cuts.subscribe(), shared.clone());
-    let stream = futures::stream::unfold(state, |(mut stream, mut cuts, shared)| async move {
+    let state = (stream, shared.cuts.subscribe(), shared.clone(), what);
+    let stream = futures::stream::unfold(state, |(mut stream, mut cuts, shared, what)| async move {
         tokio::select! {
             bytes = stream.next() => {
                 let bytes = bytes?.map_err(std::io::Error::other);
-                let gone = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("\"code\":410");
-                if bytes.as_ref().is_ok_and(|bytes| gone(bytes)) {
+                let says = |text: &str| bytes.as_ref().is_ok_and(|bytes| String::from_utf8_lossy(bytes).contains(text));
+                if says("\"code\":410") {
                     *shared.expired.lock().unwrap() += 1;
                 }
-                Some((bytes, (stream, cuts, shared)))
+                if says("\"type\":\"BOOKMARK\"") {
+                    shared.bookmarks.lock().unwrap().push(what.clone());
+                }
+                Some((bytes, (stream, cuts, shared, what)))
             }
-            _ = cuts.changed() => Some((Err(std::io::Error::other("cut")), (stream, cuts, shared))),
+            _ = cuts.changed() => Some((Err(std::io::Error::other("cut")), (stream, cuts, shared, what))),
         }
     });
     answer.body(Body::from_stream(stream)).unwrap()

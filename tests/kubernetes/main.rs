@@ -3,6 +3,7 @@
 
 mod builds;
 mod desired;
+mod endings;
 mod faults;
 mod fencing;
 mod forget;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tidegate::domain::dispatch::status::Status;
 
 use crate::faults::{Again, jobs_made};
-use crate::injector::{Injector, Weather};
+use crate::injector::{Injector, Seen, Weather};
 use crate::outcomes::{newest, stop_all};
 use crate::site::{Server, Site};
 use crate::stand::{Fate, agent, site};
@@ -156,6 +156,65 @@ fn a_watch_whose_past_is_forgotten_begins_anew_and_misses_nothing() {
     assert!(injector.expired() > 0, "no watch was told that its past is gone");
     let made = jobs_made(world, "a", &namespace);
     assert!(made.len() == names.len() && made.values().all(|count| *count == 1), "{made:?}");
+}
+
+/// The versions at which the watches of a kind began, and how often it was listed.
+fn watches_of(seen: &[Seen], kind: &str) -> (Vec<u64>, usize) {
+    let of_kind = seen.iter().filter(|seen| seen.path.split('?').next().is_some_and(|path| path.ends_with(kind)));
+    let (watches, lists): (Vec<&Seen>, _) =
+        of_kind.filter(|seen| seen.method == http::Method::GET).partition(|seen| seen.path.contains("watch=true"));
+    let version = |seen: &&Seen| seen.path.split("resourceVersion=").nth(1)?.split('&').next()?.parse().ok();
+    (watches.iter().filter_map(version).collect(), lists.len())
+}
+
+#[test]
+fn a_quiet_agents_watch_goes_on_from_a_bookmark_without_a_list() {
+    let Some((world, _guard)) = clusters() else { return };
+    let (site, injector, _witness) = stand(world, &world.namespace("quiet"));
+    let server = site.start();
+    server.until_up("a");
+    let kinds = ["jobs", "pods"];
+    let before = kinds.map(|kind| watches_of(&injector.seen(), kind));
+    // Others are busy, so that what this agent saw last is old soon.
+    let elsewhere = world.namespace("loud");
+    let noise = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: noise}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}\n";
+    let (made, said) = world.kubectl("a", &["create", "-n", &elsewhere, "-f", "-"], noise);
+    assert!(made, "{said}");
+    world.ok("a", &["wait", "-n", &elsewhere, "--for=condition=complete", "job/noise", "--timeout=120s"]);
+    let newest = |kind: &str| -> u64 {
+        let [object] = &world.list("a", kind, &elsewhere)[..] else { panic!("one of {kind}") };
+        object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+    };
+    let noise = kinds.map(newest);
+    // Bookmarks come about once in a minute. The first after this moment knows of the noise.
+    let heard = injector.bookmarks().len();
+    let begun = Instant::now();
+    let all = |kinds: [&str; 2]| kinds.iter().all(|kind| injector.bookmarks()[heard..].iter().any(|of| of == kind));
+    while !all(kinds) {
+        assert!(begun.elapsed() < PATIENCE, "no bookmarks of both: {:?}", injector.bookmarks());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    injector.cut_streams();
+    let begun = Instant::now();
+    for (index, kind) in kinds.into_iter().enumerate() {
+        let (first, lists) = &before[index];
+        assert!((first.len(), *lists) == (1, 1), "{kind}: {first:?}, {lists} lists");
+        let (again, lists) = loop {
+            let (again, lists) = watches_of(&injector.seen(), kind);
+            if again.len() > 1 {
+                break (again, lists);
+            }
+            assert!(begun.elapsed() < PATIENCE, "the watch of {kind} does not begin again");
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        assert!(again[1] >= noise[index] && noise[index] > first[0], "{kind}: {again:?}, the noise is {noise:?}");
+        assert_eq!(lists, 1, "{kind} are listed anew");
+    }
+    assert_eq!(injector.expired(), 0);
+    site.write("projects/p/workflows/one.yaml", &Fate::new("succeed").workflow("one", "a/q"));
+    site.push("one");
+    server.until_status("one", Status::Succeeded);
+    assert_eq!(kinds.map(|kind| watches_of(&injector.seen(), kind).1), [1, 1], "nothing is listed anew");
 }
 
 /// Makes etcd of cluster `a` forget everything but the newest revision.

@@ -6,6 +6,7 @@ pub mod gone;
 pub mod lease;
 pub mod managed;
 pub mod names;
+pub mod pace;
 pub mod pod;
 pub mod render;
 pub mod verdict;

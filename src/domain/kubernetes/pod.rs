@@ -20,8 +20,12 @@ const KILLED: i32 = 137;
 pub struct PodSpec {
     /// The node that it was bound to.
     pub node_name: Option<String>,
+    /// Whether a container that has ended is started again: `Never`, `OnFailure` or `Always`.
+    pub restart_policy: Option<String>,
     /// Its containers.
     pub containers: Vec<ContainerSpec>,
+    /// Those that run before them.
+    pub init_containers: Vec<ContainerSpec>,
 }
 
 /// What is read of a container's specification.
@@ -173,10 +177,13 @@ impl Pod {
             _ => {
                 // What ends the run is the end of its main container, whatever its sidecars do.
                 if let Some(end) = self.main().and_then(|main| main.state.terminated.as_ref())
-                    && end.exit_code == 0
                     && !self.deleting
                 {
-                    return PodView::Succeeded(self.outputs());
+                    match end.exit_code {
+                        0 => return PodView::Succeeded(self.outputs()),
+                        _ if self.spec.restart_policy.as_deref() == Some("Never") => return self.failed(),
+                        _ => {}
+                    }
                 }
                 self.trouble().map_or_else(|| self.progress(), PodView::Warning)
             }
@@ -395,12 +402,8 @@ impl Pod {
         let reason = waiting.reason.as_deref()?;
         let said = sentence(waiting.message.as_deref().unwrap_or_default());
         let which = format!("{}container {}", if init { "init " } else { "" }, status.name);
-        let image = self
-            .spec
-            .containers
-            .iter()
-            .find(|container| container.name == status.name)
-            .map_or("", |container| &container.image);
+        let asked = if init { &self.spec.init_containers } else { &self.spec.containers };
+        let image = asked.iter().find(|asked| asked.name == status.name).map_or("", |asked| &asked.image);
         let message = match reason {
             "ImagePullBackOff" | "ErrImagePull" | "ImageInspectError" | "ErrImageNeverPull" | "RegistryUnavailable" => {
                 format!(
@@ -445,7 +448,7 @@ fn last_words(end: Option<&Terminated>) -> String {
 }
 
 /// A text that ends with a full stop.
-fn sentence(text: &str) -> String {
+pub fn sentence(text: &str) -> String {
     let text = text.trim();
     if text.is_empty() || text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }

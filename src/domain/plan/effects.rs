@@ -16,7 +16,7 @@ use crate::domain::catalog::{Catalog, QueuePolicy};
 use crate::domain::diagnostic::Place;
 use crate::domain::ids::{AgentName, QueueName, WorkflowName};
 use crate::domain::quantity::{Quantity, Resources};
-use crate::domain::spec::{Limit, OnRemove, Priority, WorkflowOnRemove};
+use crate::domain::spec::{Limit, OnRemove, Priority, TargetSpec, WorkflowOnRemove};
 
 /// Adds to each changed object what the change does.
 pub(super) fn add(input: &PlanInput<'_>, objects: &mut [(Subject, ObjectChange)]) {
@@ -171,6 +171,12 @@ fn request_place(input: &PlanInput<'_>, name: &WorkflowName, resource: &str) -> 
 }
 
 fn agent_effects(input: &PlanInput<'_>, name: &AgentName, change: &mut ObjectChange) {
+    if change.action == Action::Remove
+        && let Some(TargetSpec::Kubernetes(spec)) =
+            input.base.and_then(|base| base.agents.get(name)).map(|declared| &declared.item.target)
+    {
+        change.note = spec.farewell();
+    }
     let Some(live) = input.live else { return };
     let Some(agent) = live.agents.get(name) else { return };
     let of_agent = || live.queues.iter().filter(|(queue, _)| queue.agent == *name);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::KubernetesTarget;
 use crate::domain::quantity::Resources;
 
 /// Objects of the cluster that the server makes and keeps as declared. What it did not make it never touches.
@@ -72,4 +73,72 @@ pub struct LimitRangeItem {
     /// At least.
     #[serde(default, skip_serializing_if = "Resources::is_empty")]
     pub min: Resources,
+}
+
+impl KubernetesTarget {
+    /// Whether something of what the agent declares goes with it.
+    pub fn leaves_objects(&self) -> bool {
+        !self.managed.quota.is_empty() || !self.managed.limits.is_empty()
+    }
+
+    /// What becomes of the objects that the agent declares when it goes itself, in words for the plan. A namespace would
+    /// take everything in it along, and somebody else may use the account.
+    pub fn farewell(&self) -> Option<String> {
+        let Managed { namespace, service_account, quota, limits } = &self.managed;
+        let own = self.namespace.as_deref();
+        let place = own.map_or_else(|| "its namespace".to_owned(), |name| format!("namespace {name}"));
+        let goes = match (quota.is_empty(), limits.is_empty()) {
+            (false, false) => Some("quota and limits"),
+            (false, true) => Some("quota"),
+            (true, false) => Some("limits"),
+            (true, true) => None,
+        };
+        let goes = goes.map(|what| format!("its {what} in {place} go with it"));
+        let account = self.service_account.as_ref().filter(|_| service_account.is_some()).map(|account| {
+            let at = own.map_or_else(String::new, |name| format!(" -n {name}"));
+            format!("service account {account} (`kubectl delete serviceaccount {account}{at}`)")
+        });
+        let stays: Vec<String> = namespace.as_ref().map(|_| place).into_iter().chain(account).collect();
+        let stays = (!stays.is_empty()).then(|| format!("what others may use stays: {}", stays.join(" and ")));
+        let all: Vec<String> = goes.into_iter().chain(stays).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_goes_with_an_agent_and_what_stays_is_said() {
+        let said = |change: fn(&mut KubernetesTarget)| {
+            let mut spec: KubernetesTarget = serde_json::from_value(json!({
+                "namespace": "ml", "serviceAccount": "runs",
+                "managed": {
+                    "namespace": {}, "serviceAccount": {}, "quota": { "pods": "200" },
+                    "limits": [{ "type": "Container", "max": { "memory": "64Gi" } }],
+                },
+            }))
+            .unwrap();
+            change(&mut spec);
+            (spec.leaves_objects(), spec.farewell().unwrap_or_default())
+        };
+        let (leaves, all) = said(|_| {});
+        assert!(leaves);
+        assert_eq!(
+            all,
+            "its quota and limits in namespace ml go with it; what others may use stays: namespace ml and service account \
+             runs (`kubectl delete serviceaccount runs -n ml`)"
+        );
+        let (leaves, limits) = said(|spec| spec.managed.quota = Resources::default());
+        assert!(leaves && limits.starts_with("its limits in namespace ml go with it;"), "{limits}");
+        let (leaves, stays) = said(|spec| {
+            (spec.managed.quota, spec.managed.limits) = Default::default();
+            (spec.managed.service_account, spec.namespace) = Default::default();
+        });
+        assert_eq!((leaves, stays.as_str()), (false, "what others may use stays: its namespace"));
+        assert_eq!(said(|spec| spec.managed = Managed::default()), (false, String::new()));
+    }
 }

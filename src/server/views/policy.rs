@@ -127,11 +127,11 @@ view! {
 }
 
 view! {
-    /// An agent that was forgotten while its cluster was away: should it come back, what is left there is deleted.
+    /// An agent that has gone and left something in its cluster: when that is there, what is left is deleted.
     GoneView {
         /// Its name.
         name: String,
-        /// When it was forgotten.
+        /// When it went.
         since: String,
         /// Until when its cluster is looked out for.
         until: String,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::domain::dispatch::observation::{Cause, Seen};
 use crate::domain::ids::AttemptName;
 use crate::domain::kubernetes::names::object_name;
+use crate::domain::kubernetes::pace::{Paces, Stage};
 use crate::domain::kubernetes::pod::Pod;
 use crate::domain::kubernetes::render::RootKind;
 use crate::domain::kubernetes::verdict::{Root, RootStatus, deleted, verdict};
@@ -59,16 +60,32 @@ pub struct Attempt {
     pub logs: BTreeMap<String, Log>,
     /// When it was first heard of here.
     pub since: Instant,
-    /// When it is next asked why nothing happens.
-    pub inquiry: Instant,
+    /// What it waits for before it runs.
+    pub wait: Wait,
     /// What an inquiry found.
     pub found: Option<Cause>,
     said: Option<Seen>,
     waiting: Option<Instant>,
 }
 
-/// How long nothing may happen before it is asked why.
-pub const INQUIRY: Duration = Duration::from_secs(5);
+/// How long an attempt waits for its pods to come and to start.
+#[derive(Debug)]
+pub struct Wait {
+    stage: Stage,
+    since: Instant,
+    /// When it was last asked why it lasts.
+    asked: Option<Instant>,
+    /// Whether its length says how quick the cluster is: its beginning was seen, and nothing is known to stand in its way.
+    counts: bool,
+    /// An inquiry has found nothing wrong.
+    unexplained: bool,
+}
+
+impl Wait {
+    fn new(stage: Stage, since: Instant, counts: bool) -> Self {
+        Self { stage, since, asked: None, counts, unexplained: false }
+    }
+}
 
 impl Attempt {
     /// An attempt of which nothing was seen yet.
@@ -88,7 +105,7 @@ impl Attempt {
             ttl: None,
             logs: BTreeMap::new(),
             since: now,
-            inquiry: now + INQUIRY,
+            wait: Wait::new(Stage::Pod, now, false),
             found: None,
             said: None,
             waiting: None,
@@ -99,6 +116,9 @@ impl Attempt {
     pub fn made(&mut self, kind: RootKind, uid: String) {
         self.kind = kind;
         self.since = Instant::now();
+        if self.pods.is_empty() {
+            self.wait = Wait::new(Stage::Pod, self.since, true);
+        }
         self.root.get_or_insert_with(|| Root { kind, uid, deleting: false, status: RootStatus::default() });
     }
 
@@ -175,9 +195,60 @@ impl Attempt {
         self.pods.keys().filter(|uid| has_log(uid)).all(|uid| self.logs.get(uid) == Some(&Log::Kept))
     }
 
-    /// Whether it is time to ask why its pods do not come or do not start.
-    pub fn inquires(&self, now: Instant) -> bool {
-        let starting = matches!(&self.said, Some(Seen::Starting)) || self.found.is_some();
-        !self.ended && !self.stopping && self.root.is_some() && !self.gone && starting && now >= self.inquiry
+    /// A pod of it is there; gives how long the first one took to come, if that counts.
+    pub fn pod_came(&mut self, now: Instant) -> Option<Span> {
+        if self.wait.stage == Stage::Start {
+            return None;
+        }
+        let took = self.wait.counts.then(|| span(now - self.wait.since));
+        self.wait = Wait::new(Stage::Start, now, self.wait.counts);
+        self.found = None;
+        took
     }
+
+    /// Something was said of it that is news; gives how long its pods took to start, if they have and that counts.
+    pub fn was_said(&mut self, seen: &Seen, now: Instant) -> Option<Span> {
+        match seen {
+            Seen::Starting => return None,
+            Seen::Running => self.found = None,
+            _ => {}
+        }
+        let started = matches!(seen, Seen::Running | Seen::Succeeded { .. } | Seen::Failed { .. });
+        let counts = std::mem::take(&mut self.wait.counts);
+        (counts && started && self.wait.stage == Stage::Start).then(|| span(now - self.wait.since))
+    }
+
+    /// Whether it is time to ask why its pods do not come or do not start.
+    pub fn inquires(&self, paces: &Paces, now: Instant) -> bool {
+        let waits = match &self.said {
+            Some(Seen::Starting) => true,
+            Some(Seen::Warning(cause)) => self.found.as_ref() == Some(cause),
+            _ => false,
+        };
+        let there = self.root.is_some() && !self.gone && !self.stopping && !self.ended;
+        let Wait { stage, since, asked, .. } = self.wait;
+        waits && there && paces.asks(stage, span(now - since), asked.map(|asked| span(now - asked)))
+    }
+
+    /// It is asked; gives the identities of what may know why. The Job of a pod that is there has nothing more to say.
+    pub fn inquire(&mut self, now: Instant) -> Vec<String> {
+        self.wait.asked = Some(now);
+        let pods = self.pods.iter().filter(|(_, pod)| !pod.is_over()).map(|(uid, _)| uid.clone());
+        let root = self.root.iter().map(|root| root.uid.clone());
+        let quiet = self.kind == RootKind::Job && self.has_live_pods();
+        pods.chain(root.filter(|_| !quiet)).collect()
+    }
+
+    /// What an inquiry has found; when that is nothing for the first time, gives what lasts, and how long: the cluster is
+    /// at least that slow.
+    pub fn learns(&mut self, found: Option<Cause>, now: Instant) -> Option<(Stage, Span)> {
+        let slow = found.is_none() && self.wait.counts && !self.wait.unexplained;
+        self.wait.unexplained |= found.is_none();
+        self.found = found;
+        slow.then(|| (self.wait.stage, span(now - self.wait.since)))
+    }
+}
+
+fn span(time: Duration) -> Span {
+    Span(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,7 +1,7 @@
 //! Keeps the objects that an agent declares of its namespace: reads them when asked, and makes them as declared when told
 //! to. It works beside the session, on the same thread, so that a namespace that is not there yet can be made. All else is
 //! written only while the session holds the lease, and from when it may remove things: an older server, or another agent
-//! that leads here too, changes nothing.
+//! that leads here too, changes nothing. Of an agent that has gone nothing is declared any more, and what it kept is removed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,14 +14,15 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
-use super::Settings;
 use super::connect::{client_of, within};
 use super::gate::Gate;
 use super::session::Hold;
 use super::trouble::Trouble;
+use super::{Duty, Settings};
 use crate::domain::kubernetes::managed::{Keeping, ManagedKind, ManagedObject, actual};
 use crate::domain::kubernetes::names::FIELD_MANAGER;
 use crate::domain::spec::Managed;
+use crate::target::{Report, ReportSink};
 
 /// Wait before what could not be made as declared is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -55,6 +56,7 @@ impl From<String> for Unmade {
 pub async fn uphold(
     settings: &Settings,
     gate: &Arc<Gate>,
+    sink: &ReportSink,
     mut ours: watch::Receiver<Option<Hold>>,
     mut receive: UnboundedReceiver<Ask>,
 ) {
@@ -65,10 +67,16 @@ pub async fn uphold(
         if owed {
             ours.mark_unchanged();
             match holder.heal().await {
-                Ok(()) => owed = false,
+                Ok(()) => {
+                    owed = false;
+                    if settings.duty == Duty::LookOut {
+                        sink(Report::Cleared(settings.agent.clone()));
+                    }
+                }
                 Err(Unmade::NotOurs) => again = holder.wait(),
                 Err(Unmade::Because(why)) => {
-                    tracing::warn!(agent = %settings.agent, why, "what the agent declares of its namespace cannot be made so")
+                    again = again.max(settings.duty.longest_pause());
+                    tracing::warn!(agent = %settings.agent, why, "its namespace cannot be made as the agent declares it")
                 }
             }
         }
@@ -121,6 +129,10 @@ impl Holder<'_> {
     /// Makes everything as declared, and removes what is ours and not declared any more.
     async fn heal(&mut self) -> Result<(), Unmade> {
         let settings = self.settings;
+        // Nobody waits for what is left: it is not asked for before the session is there.
+        if settings.duty == Duty::LookOut {
+            self.may_write()?;
+        }
         if settings.spec.managed.service_account.is_some() && settings.spec.service_account.is_none() {
             let why = "`managed.serviceAccount` makes the account that `serviceAccount` names, and that is not written";
             return Err(why.to_owned().into());

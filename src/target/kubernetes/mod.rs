@@ -81,7 +81,8 @@ pub struct Settings {
 pub enum Duty {
     /// To run what is owed, and to keep what the agent declares.
     Work,
-    /// To end what is left in a cluster that was given up, should it come back. Nobody waits for it.
+    /// To end what is left of an agent that has gone, its quota and limits too: now, or once its cluster is back. Nobody waits
+    /// for it.
     LookOut,
 }
 
@@ -120,10 +121,7 @@ impl KubernetesTarget {
             runtime.block_on(async {
                 let (ours, held) = watch::channel(None);
                 let keeping = keep(&own, &own_gate, &sink, &ours, own_inbox, receive);
-                match own.duty {
-                    Duty::Work => drop(tokio::join!(keeping, uphold(&own, &own_gate, held, asked))),
-                    Duty::LookOut => keeping.await,
-                }
+                tokio::join!(keeping, uphold(&own, &own_gate, &sink, held, asked));
             });
         })?;
         Ok(Self { settings, gate, inbox, managed })

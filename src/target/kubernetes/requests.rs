@@ -13,7 +13,7 @@ use super::trouble::Trouble;
 use crate::domain::dispatch::observation::Cause;
 use crate::domain::ids::AttemptName;
 use crate::domain::kubernetes::names::{FIELD_MANAGER, object_name};
-use crate::domain::kubernetes::pod::cut;
+use crate::domain::kubernetes::pod::{cut, sentence};
 use crate::domain::kubernetes::render::{Objects, RootKind};
 use crate::domain::time::Span;
 
@@ -188,5 +188,5 @@ fn cause_of(event: &CoreEvent) -> Cause {
         _ => "",
     };
     let reason = if reason == "FailedCreate" { "CannotCreatePod" } else { reason };
-    Cause::new(reason, cut(&format!("{}{advice}", said.trim())))
+    Cause::new(reason, cut(&format!("{}{advice}", sentence(said))))
 }

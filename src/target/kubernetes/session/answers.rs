@@ -1,5 +1,7 @@
 //! What comes of requests.
 
+use std::time::Instant;
+
 use super::End;
 use super::{Session, wall_clock};
 use crate::domain::dispatch::observation::{Cause, Observation, Seen};
@@ -72,7 +74,11 @@ impl Session<'_> {
                 }
                 self.end_orphans(name);
             }
-            (Request::Inquire(..), Answer::Found(cause)) => attempt.found = cause,
+            (Request::Inquire(..), Answer::Found(cause)) => {
+                if let Some((stage, waited)) = attempt.learns(cause, Instant::now()) {
+                    self.paces.took(stage, waited);
+                }
+            }
             _ => {}
         }
         self.look_at(name);

@@ -68,7 +68,9 @@ impl Session<'_> {
             return;
         }
         attempt.removing = true;
-        let ttl = attempt.ttl.filter(|ttl| ttl.0 > 0 && attempt.kind == RootKind::Job && !attempt.stopping);
+        // A Job whose sidecars go on has not finished for the cluster: its time to live would never begin.
+        let finished = attempt.kind == RootKind::Job && !attempt.stopping && !attempt.has_live_pods();
+        let ttl = attempt.ttl.filter(|ttl| ttl.0 > 0 && finished);
         let request = match ttl {
             Some(ttl) => Request::Expire(name, ttl),
             None => Request::Remove(name, attempt.kind, Foreground::No),

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 use self::health::{Probe, answer_of};
 use super::Settings;
-use super::attempt::{Attempt, INQUIRY};
+use super::attempt::Attempt;
 use super::connect::Connection;
 use super::fence::Fence;
 use super::gate::Gate;
@@ -37,6 +37,7 @@ use super::watches::{Source, Watches, open};
 use crate::domain::dispatch::observation::Observation;
 use crate::domain::ids::AttemptName;
 use crate::domain::kubernetes::names::selector;
+use crate::domain::kubernetes::pace::{Paces, Stage};
 use crate::domain::kubernetes::render::RootKind;
 use crate::domain::time::Timestamp;
 use crate::target::{Effect, Report, ReportSink};
@@ -47,7 +48,7 @@ const BATCH: usize = 500;
 const TICK: Duration = Duration::from_millis(500);
 /// How often everything is listed anew, whatever the watches say.
 const RELIST: Duration = Duration::from_secs(600);
-/// Inquiries of one tick: pods that only wait for a busy cluster must not cost more requests than those that run.
+/// Inquiries of one tick: a cluster that begins to be slow is not asked about all that waits at once.
 const MAX_INQUIRIES: usize = 1;
 
 /// What a session is told.
@@ -96,6 +97,8 @@ pub struct Session<'a> {
     namespace: String,
     kinds: Vec<RootKind>,
     attempts: BTreeMap<AttemptName, Attempt>,
+    /// How long pods take to come and to start here.
+    paces: Paces,
     line: Line,
     hold: Hold,
     logs: Logs,
@@ -135,6 +138,7 @@ impl<'a> Session<'a> {
             namespace,
             kinds,
             attempts: BTreeMap::new(),
+            paces: Paces::default(),
             line,
             hold,
             logs,
@@ -218,7 +222,11 @@ impl<'a> Session<'a> {
             return;
         }
         let Some(attempt) = self.attempts.get_mut(&name) else { return };
-        if let Some(seen) = attempt.news(name, Instant::now()) {
+        let now = Instant::now();
+        if let Some(seen) = attempt.news(name, now) {
+            if let Some(took) = attempt.was_said(&seen, now) {
+                self.paces.took(Stage::Start, took);
+            }
             self.out.push(Observation { attempt: name, at: wall_clock(), seen });
         }
         self.read_logs(name);
@@ -235,12 +243,9 @@ impl<'a> Session<'a> {
         let names: Vec<AttemptName> =
             self.attempts.iter().filter(|(_, attempt)| looks(attempt)).map(|(name, _)| *name).collect();
         names.into_iter().for_each(|name| self.look_at(name));
-        let asking = self.attempts.iter_mut().filter(|(_, attempt)| attempt.inquires(now)).take(MAX_INQUIRIES);
-        for (name, attempt) in asking {
-            attempt.inquiry = now + INQUIRY * 4;
-            let pods = attempt.pods.iter().filter(|(_, pod)| !pod.is_over()).map(|(uid, _)| uid.clone());
-            let uids = pods.chain(attempt.root.as_ref().map(|root| root.uid.clone())).collect();
-            self.line.push(Request::Inquire(*name, uids));
+        let late = self.attempts.iter_mut().filter(|(_, attempt)| attempt.inquires(&self.paces, now));
+        for (name, attempt) in late.take(MAX_INQUIRIES) {
+            self.line.push(Request::Inquire(*name, attempt.inquire(now)));
         }
     }
 

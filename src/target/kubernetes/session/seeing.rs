@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::Session;
 use crate::domain::ids::AttemptName;
+use crate::domain::kubernetes::pace::Stage;
 use crate::domain::kubernetes::render::RootKind;
 use crate::target::Report;
 use crate::target::kubernetes::requests::Request;
@@ -39,6 +40,9 @@ impl Session<'_> {
                 let attempt = self.attempt(name, RootKind::Job);
                 attempt.absent.remove(&uid);
                 attempt.pods.insert(uid, *pod);
+                if let Some(took) = attempt.pod_came(Instant::now()) {
+                    self.paces.took(Stage::Pod, took);
+                }
                 self.look_at(name);
             }
             Sight::PodGone(name, uid) => self.pod_gone(name, &uid),

@@ -1,0 +1,151 @@
+//! The server as the first process of a container: it has to bury those who lose their parent.
+//!
+//! The tests make a namespace of process ids (`unshare`), and say that they are left out where the machine does not allow it.
+#![allow(clippy::unwrap_used)] // a test that cannot unwrap has failed
+
+#[allow(dead_code)] // other tests use the rest
+#[path = "path/site.rs"]
+mod site;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::site::Site;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A command whose program is the first process of a namespace of its own; none where that is not allowed.
+fn contained(program: &str) -> Option<Command> {
+    let root = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+    let user = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    let allowed = |words: &[&str]| {
+        let tried = Command::new("unshare").args(words).arg("true").stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    };
+    let words = [&root[..], &user[..]].into_iter().find(|words| allowed(words));
+    if words.is_none() {
+        eprintln!("left out: this machine allows no namespace of process ids");
+    }
+    let mut command = Command::new("unshare");
+    command.args(words?).arg(program);
+    Some(command)
+}
+
+/// Processes with a parent: their ids, and whether each has ended.
+fn children(parent: u32) -> Vec<(u32, bool)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        // The name, in brackets, may hold anything.
+        let rest: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        if rest.get(1).and_then(|text| text.parse().ok()) == Some(parent) {
+            found.push((id, rest[0] == "Z"));
+        }
+    }
+    found
+}
+
+/// A server in a namespace of its own; it is killed with this value.
+struct Contained {
+    unshare: Child,
+    address: String,
+}
+
+impl Contained {
+    fn start(site: &Site) -> Option<Self> {
+        let mut unshare = contained(PROGRAM)?
+            .args(["serve", "--listen", "127.0.0.1:0", "--branch", "main", "--repo"])
+            .arg(site.bare())
+            .arg("--data-dir")
+            .arg(site.path().join("data"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(unshare.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.starts_with("serving ") {
+            line.clear();
+            assert!(said.read_line(&mut line).unwrap() > 0, "the server says where it listens");
+        }
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        Some(Self { unshare, address: line.trim().trim_start_matches("serving ").to_owned() })
+    }
+
+    /// The first process, by its id out here.
+    fn first(&self) -> u32 {
+        let [(first, _)] = children(self.unshare.id())[..] else { panic!("unshare has one child") };
+        first
+    }
+
+    fn runs(&self) -> Vec<Value> {
+        let output =
+            Command::new(PROGRAM).args(["ops", "ls", "-o", "json", "--server", &self.address]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+}
+
+impl Drop for Contained {
+    fn drop(&mut self) {
+        let _ = self.unshare.kill();
+        let _ = self.unshare.wait();
+    }
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A site with runs that each leave processes behind which outlive them, in sessions of their own; each writes a file at its end.
+fn messy(site: &Site, runs: usize) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for number in 0..runs {
+        let file = site.path().join(format!("left-{number}"));
+        let script =
+            format!("setsid sh -c 'sleep 0.5; touch {}' & exit {}", file.display(), if number == 0 { 3 } else { 0 });
+        site.workflow(&format!("run-{number}"), "here/fast", &script);
+        files.push(file);
+    }
+    site.push("empty");
+    files
+}
+
+#[test]
+fn what_local_runs_leave_behind_is_waited_for_and_no_end_is_lost() {
+    let site = Site::new();
+    site.push("empty");
+    let Some(server) = Contained::start(&site) else { return };
+    let files = messy(&site, 5);
+    let ended = |server: &Contained, status: &str| server.runs().iter().filter(|run| run["status"] == status).count();
+    until("the runs end as they did", || (ended(&server, "succeeded"), ended(&server, "failed")) == (4, 1));
+    until("what they left behind ends", || files.iter().all(|file| Path::exists(file)));
+    let first = server.first();
+    until("nobody is left unburied", || children(first).iter().all(|(_, ended)| !ended));
+}
+
+#[test]
+fn the_first_process_passes_on_what_it_is_told_and_ends_as_the_server_does() {
+    let site = Site::new();
+    site.push("empty");
+    for signal in ["TERM", "INT"] {
+        let Some(mut server) = Contained::start(&site) else { return };
+        let told = Command::new("kill").args(["-s", signal, &server.first().to_string()]).status().unwrap();
+        assert!(told.success());
+        assert_eq!(server.unshare.wait().unwrap().code(), Some(0), "after {signal}");
+    }
+    // A server that cannot start says so with its own code.
+    let mut refused = contained(PROGRAM).unwrap();
+    refused.args(["serve", "--repo", "/nowhere", "--listen", "0.0.0.0:0", "--data-dir"]).arg(site.path().join("other"));
+    assert_eq!(refused.stdin(Stdio::null()).stderr(Stdio::null()).status().unwrap().code(), Some(1));
+}
