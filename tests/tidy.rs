@@ -28,7 +28,7 @@ const TOP_LEVEL: [&str; 12] = [
 ];
 
 /// The lowest modules of the domain; they may name one another.
-const GROUND: [&str; 8] = [
+const GROUND: [&str; 9] = [
     "domain::ids",
     "domain::time",
     "domain::quantity",
@@ -37,6 +37,7 @@ const GROUND: [&str; 8] = [
     "domain::places",
     "domain::cron",
     "domain::query",
+    "domain::waiting_order",
 ];
 
 /// Who may name whom inside `domain`, beside the ground and themselves.

@@ -21,8 +21,12 @@ use crate::target::local::MAX_LOG_BYTES;
 const MAX_STREAMS: usize = 128;
 /// After the end of a container its stream is over once nothing more came for so long; some kubelets leave it open.
 const QUIET: Duration = Duration::from_millis(500);
-/// Wait before a log that could not be read is asked for again, and how often.
-const AGAIN: (Duration, usize) = (Duration::from_millis(500), 4);
+/// Wait before a log that could not be read is asked for again: doubled each time, as long as the pod is there.
+const AGAIN: Duration = Duration::from_millis(500);
+/// The longest such wait: a kubelet that cannot be reached costs two requests a minute and pod.
+const LONGEST: Duration = Duration::from_secs(30);
+/// How often the log of a pod that has ended is asked for.
+const TRIES: usize = 4;
 /// What stands at the end of a log that was cut.
 const CUT: &[u8] = b"\n[tidegate: the rest of this log is not kept]\n";
 
@@ -48,6 +52,13 @@ pub struct Reading {
     pub over: watch::Receiver<bool>,
 }
 
+impl Reading {
+    /// Whether the pod has ended, or nobody looks at it any more.
+    fn is_over(&self) -> bool {
+        *self.over.borrow() || self.over.has_changed().is_err()
+    }
+}
+
 impl Logs {
     /// Logs of pods of a namespace.
     pub fn new(dir: PathBuf, client: Client, namespace: &str) -> Self {
@@ -62,23 +73,36 @@ impl Logs {
     /// Reads a log to its end.
     pub async fn read(self, mut reading: Reading) {
         let Ok(_permit) = self.streams.clone().acquire_owned().await else { return };
-        for _ in 0..AGAIN.1 {
+        let (mut wait, mut left) = (AGAIN, TRIES);
+        loop {
+            let over = reading.is_over();
             match self.stream(&mut reading).await {
-                Ok(()) | Err(Failure::Gone) => return,
+                Ok(()) => return,
                 Err(Failure::Write(error)) => {
                     tracing::warn!(attempt = %reading.attempt, %error, "a log cannot be written");
                     return;
                 }
+                Err(Failure::Gone) if over => return,
+                Err(Failure::Gone) => {}
                 Err(Failure::Read(why)) => {
                     tracing::debug!(attempt = %reading.attempt, why, "a log cannot be read yet");
-                    tokio::time::sleep(AGAIN.0).await;
                 }
+            }
+            if over {
+                left -= 1;
+                if left == 0 {
+                    return;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = if over { AGAIN } else { LONGEST.min(wait * 2) },
+                _ = reading.over.changed(), if !over => wait = AGAIN,
             }
         }
     }
 
     async fn stream(&self, reading: &mut Reading) -> Result<(), Failure> {
-        let follow = !*reading.over.borrow();
+        let follow = !reading.is_over();
         let container = Some(reading.container.clone());
         let params = LogParams { container, follow, ..LogParams::default() };
         let stream = self.pods.log_stream(&reading.pod, &params).await.map_err(|error| match trouble_of(&error) {
@@ -95,7 +119,7 @@ impl Logs {
         let mut begins = true;
         let mut buffer = vec![0; 16 << 10];
         loop {
-            let over = *reading.over.borrow();
+            let over = reading.is_over();
             let count = tokio::select! {
                 count = stream.read(&mut buffer) => count.map_err(|error| Failure::Read(error.to_string()))?,
                 () = tokio::time::sleep(QUIET), if over => 0,
@@ -133,7 +157,7 @@ impl Logs {
 
 /// Why a log was not read.
 enum Failure {
-    /// The pod is not there any more.
+    /// There is no such pod, or its kubelet does not know it yet.
     Gone,
     /// It may be read later.
     Read(String),
