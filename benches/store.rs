@@ -169,7 +169,7 @@ fn store(dir: &Path) -> Append {
 /// The floor: the same events as JSON into one table with nothing but its key, as durable.
 fn bare(dir: &Path) -> Append {
     let mut connection = Connection::open(dir.join("bare.db")).expect("a database");
-    let settings = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=10000;
+    let settings = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=40000;
                     CREATE TABLE events (seq INTEGER PRIMARY KEY, at INTEGER, version INTEGER, payload TEXT);";
     connection.execute_batch(settings).expect("settings");
     Box::new(move |events| {

@@ -142,7 +142,7 @@ fn floor(size: usize) -> f64 {
 fn bare_appends(events: usize, group: usize) -> f64 {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the bench");
     let mut connection = Connection::open(dir.path().join("bare.db")).expect("a database");
-    let settings = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=10000;
+    let settings = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=40000;
                     CREATE TABLE events (seq INTEGER PRIMARY KEY, at INTEGER, version INTEGER, payload TEXT);";
     connection.execute_batch(settings).expect("settings");
     let event = Event::RunScheduled { run: RunId(uuid::Uuid::from_u128(1)), attempt: Attempt(1) };

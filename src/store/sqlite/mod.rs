@@ -39,8 +39,9 @@ const PART: usize = 64 << 20;
 /// For every connection. The caches are small because the operating system's is there, too.
 const SETTINGS: &str = "PRAGMA cache_size=-8192; PRAGMA temp_store=MEMORY;";
 /// For the writer. It changes rows all over the tables, and what is in its own cache it need not read again: up to 64 MiB,
-/// as far as they are used. A checkpoint every 40 MB of write-ahead log keeps its flushes rare beside those of appends.
-const WRITER_SETTINGS: &str = "PRAGMA cache_size=-65536; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=10000; \
+/// as far as they are used. A checkpoint writes every changed page once however often it changed, while appends wait: every
+/// 160 MB of write-ahead log, of which 64 MB stay on the disk.
+const WRITER_SETTINGS: &str = "PRAGMA cache_size=-65536; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=40000; \
                                PRAGMA journal_size_limit=67108864;";
 
 /// The embedded store of one data directory.

@@ -21,11 +21,9 @@ use crate::target::local::MAX_LOG_BYTES;
 const MAX_STREAMS: usize = 128;
 /// After the end of a container its stream is over once nothing more came for so long; some kubelets leave it open.
 const QUIET: Duration = Duration::from_millis(500);
-/// Wait before a log that could not be read is asked for again: doubled each time, as long as the pod is there.
+/// Wait before a log that could not be read is asked for again: doubled each time.
 const AGAIN: Duration = Duration::from_millis(500);
-/// The longest such wait: a kubelet that cannot be reached costs two requests a minute and pod.
-const LONGEST: Duration = Duration::from_secs(30);
-/// How often the log of a pod that has ended is asked for.
+/// How often it is asked for while its pod is there, and again when that has ended: a log that nobody may read costs no more.
 const TRIES: usize = 4;
 /// What stands at the end of a log that was cut.
 const CUT: &[u8] = b"\n[tidegate: the rest of this log is not kept]\n";
@@ -70,35 +68,38 @@ impl Logs {
         dir.join(format!("{attempt}.log"))
     }
 
-    /// Reads a log to its end.
+    /// Reads a log to its end. One that cannot be read while its pod is there is read when that has ended.
     pub async fn read(self, mut reading: Reading) {
-        let Ok(_permit) = self.streams.clone().acquire_owned().await else { return };
-        let (mut wait, mut left) = (AGAIN, TRIES);
-        loop {
+        if self.has_read(&mut reading).await || reading.is_over() {
+            return;
+        }
+        // An error says that nobody looks at the pod any more.
+        let _ = reading.over.wait_for(|over| *over).await;
+        self.has_read(&mut reading).await;
+    }
+
+    /// Reads a log, and says whether there is nothing more to read.
+    async fn has_read(&self, reading: &mut Reading) -> bool {
+        let mut wait = AGAIN;
+        for _ in 0..TRIES {
             let over = reading.is_over();
-            match self.stream(&mut reading).await {
-                Ok(()) => return,
+            let Ok(permit) = self.streams.acquire().await else { return true };
+            match self.stream(reading).await {
+                Ok(()) => return true,
+                Err(Failure::Gone) => return over,
                 Err(Failure::Write(error)) => {
                     tracing::warn!(attempt = %reading.attempt, %error, "a log cannot be written");
-                    return;
+                    return true;
                 }
-                Err(Failure::Gone) if over => return,
-                Err(Failure::Gone) => {}
                 Err(Failure::Read(why)) => {
                     tracing::debug!(attempt = %reading.attempt, why, "a log cannot be read yet");
                 }
             }
-            if over {
-                left -= 1;
-                if left == 0 {
-                    return;
-                }
-            }
-            tokio::select! {
-                () = tokio::time::sleep(wait) => wait = if over { AGAIN } else { LONGEST.min(wait * 2) },
-                _ = reading.over.changed(), if !over => wait = AGAIN,
-            }
+            drop(permit);
+            tokio::time::sleep(wait).await;
+            wait *= 2;
         }
+        false
     }
 
     async fn stream(&self, reading: &mut Reading) -> Result<(), Failure> {
