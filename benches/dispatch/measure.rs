@@ -16,8 +16,8 @@ use super::world::{Binds, Case, Kinds, NOW, build, finish, number_of, started, w
 
 /// Finishes in each measurement in memory, at most: half of the line.
 const FINISHES: usize = 200_000;
-/// Finishes in each durable measurement, at most.
-const DURABLE: usize = 50_000;
+/// Finishes in each durable measurement, at most: some checkpoints long.
+const DURABLE: usize = 200_000;
 /// Finishes of one group of those, at most: as many as come in at the rate of the bar while a group of them is saved (20 ms).
 const GROUP: usize = 1_000;
 
@@ -102,9 +102,6 @@ fn durable(case: Case, mut state: State, mut running: VecDeque<AttemptName>) -> 
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the bench");
     let mut store = SqliteStore::open(dir.path()).expect("a store");
     let (epoch, mut expected) = (store.open_epoch().expect("a term"), Seq(0));
-    let mut save = |events| {
-        expected = store.append(&Batch { expected, epoch, at: NOW, events, bodies: Vec::new() }).expect("saved");
-    };
     let mut touched = BTreeSet::new();
     groups(&case, &mut state.clone(), &mut running.clone(), &mut |events, _| {
         touched.extend(events.iter().filter_map(|event| match event {
@@ -114,8 +111,16 @@ fn durable(case: Case, mut state: State, mut running: VecDeque<AttemptName>) -> 
     });
     let (kinds, touched) = (Kinds::of(case), Vec::from_iter(touched));
     for part in touched.chunks(5_000) {
-        save(part.iter().map(|n| Event::RunCreated(Box::new(kinds.run(*n)))).collect());
+        let events = part.iter().map(|n| Event::RunCreated(Box::new(kinds.run(*n)))).collect();
+        expected = store.append(&Batch { expected, epoch, at: NOW, events, bodies: Vec::new() }).expect("saved");
     }
+    // Closed and opened again, it has nothing left to do of the rows that were there before.
+    drop(store);
+    let mut store = SqliteStore::open(dir.path()).expect("a store");
+    let epoch = store.open_epoch().expect("a term");
+    let mut save = |events| {
+        expected = store.append(&Batch { expected, epoch, at: NOW, events, bodies: Vec::new() }).expect("saved");
+    };
     let (mut count, mut waits) = (0, Vec::new());
     let (begin, clock) = (cpu(), Instant::now());
     groups(&case, &mut state, &mut running, &mut |events, start| {
