@@ -16,6 +16,7 @@ use crate::domain::dispatch::observation::Cause;
 use crate::domain::honour::each_pod;
 use crate::domain::prepare::entry;
 use crate::domain::spec::{Connection, Run, TargetSpec};
+use crate::domain::waiting_order::waiting_order;
 
 /// Instructions of one template at most: far beyond any honest command line, and a loop over a million things ends.
 const FUEL: u64 = 100_000;
@@ -93,8 +94,8 @@ pub fn render(operation: &CompiledOperation, globals: &Globals) -> Result<Render
     Ok(Rendered { run, env, sections })
 }
 
-/// The operation with the values of those inputs that are templates, typed as they are declared; each of them knows the
-/// others as they are written.
+/// The operation with the values of those inputs that are templates, typed as they are declared; those that speak of others
+/// come after them.
 fn with_templates_filled<'o>(
     operation: &'o CompiledOperation,
     globals: &Globals,
@@ -102,14 +103,30 @@ fn with_templates_filled<'o>(
     if operation.templated.is_empty() {
         return Ok(Cow::Borrowed(operation));
     }
-    let mut renderer = Renderer::new(operation, globals);
     let mut filled = operation.clone();
-    for name in &operation.templated {
+    for name in in_order(operation)? {
         if let Some(value) = operation.inputs.get(name) {
-            set(&mut filled, name, &renderer.value(value, name)?)?;
+            let value = Renderer::new(&filled, globals).value(value, name)?;
+            set(&mut filled, name, &value)?;
         }
     }
     Ok(Cow::Owned(filled))
+}
+
+/// The inputs that are templates, each behind those that it speaks of.
+fn in_order(operation: &CompiledOperation) -> Result<Vec<&String>, Cause> {
+    let names: Vec<&String> = operation.templated.iter().collect();
+    let spoken_of = |name: &String| {
+        let spoken_of = mentioned(operation.inputs.get(name));
+        let places = (0u32..).zip(&names).filter(|(_, name)| spoken_of.contains(**name));
+        places.map(|(place, _)| place).collect::<Vec<u32>>()
+    };
+    let order = waiting_order(&names.iter().map(|name| spoken_of(name)).collect::<Vec<_>>());
+    if let Some(place) = order.waits_forever.iter().position(|forever| *forever) {
+        let message = format!("the template of `{}` speaks of itself, or of one that does", names[place]);
+        return Err(Cause::new("TemplateError", message));
+    }
+    Ok(order.comes.into_iter().map(|place| names[place]).collect())
 }
 
 /// Puts what inputs have prepared (`toInit`) before the entries of `init`, in every pod of the run.
@@ -375,6 +392,20 @@ mod tests {
         let cause = render(&operation, &globals(2)).unwrap_err();
         assert!(cause.reason == "InvalidParam" && cause.message.starts_with("`lr`: "), "{cause:?}");
         assert_eq!(condition(&operation, "{{ lr == 3 }}", &globals(1)), Ok(true));
+    }
+
+    #[test]
+    fn templates_of_inputs_may_speak_of_one_another_but_not_in_a_circle() {
+        let run = json!({"kind": "job", "container": {"command": ["echo"], "args": ["{{ lr }}"]}});
+        let inputs =
+            [("lr", json!("{{ b }}-{{ c }}")), ("b", json!("{{ c }}!")), ("c", json!("{{ globals.iteration }}"))];
+        let mut operation = operation(run, &inputs);
+        operation.templated.extend(["lr", "b", "c"].map(str::to_owned));
+        let made = render(&operation, &Globals::default()).unwrap();
+        assert_eq!(serde_json::to_value(made.run).unwrap()["container"]["args"], json!(["0!-0"]));
+        operation.inputs.insert("c".to_owned(), json!("{{ lr }}"));
+        let cause = render(&operation, &Globals::default()).unwrap_err();
+        assert_eq!(cause.message, "the template of `b` speaks of itself, or of one that does");
     }
 
     /// What another run reports may look like a template, and is read as a text.
