@@ -112,8 +112,11 @@ fn messy(site: &Site, runs: usize) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for number in 0..runs {
         let file = site.path().join(format!("left-{number}"));
-        let script =
-            format!("setsid sh -c 'sleep 0.5; touch {}' & exit {}", file.display(), if number == 0 { 3 } else { 0 });
+        // What is still in the group of a run ends with it.
+        let (left, code) = (file.display(), if number == 0 { 3 } else { 0 });
+        let script = format!(
+            "setsid sh -c 'touch {left}.began; sleep 0.5; touch {left}' &\nwhile [ ! -e {left}.began ]; do sleep 0.01; done\nexit {code}"
+        );
         site.workflow(&format!("run-{number}"), "here/fast", &script);
         files.push(file);
     }

@@ -73,7 +73,7 @@ pub fn run(args: ServeArgs) -> Result {
         first_sync: None,
         poll: args.poll,
     };
-    with_server(settings, &args.listen, |_| Ok(()), stop_signal()).map(|()| Exit::Fine)
+    with_server(settings, &args.listen, |_| Ok(()), stop_signal).map(|()| Exit::Fine)
 }
 
 /// A path is followed from wherever the server is started.
@@ -83,19 +83,23 @@ fn local_path_made_whole(repo: &str) -> String {
     whole.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| repo.to_owned())
 }
 
-/// Starts a control plane, serves its API until `stop` is ready, and ends everything in order. `beside` runs on the
-/// caller's thread meanwhile; the address is opened before anything else is touched.
-pub fn with_server<T>(
+/// Starts a control plane, serves its API until what `stop` gives is ready, and ends everything in order. `beside` runs on
+/// the caller's thread meanwhile; the address is opened before anything else is touched, and who reads it is heard.
+pub fn with_server<T, S: Future<Output = ()> + Send + 'static>(
     settings: Settings,
     listen: &ListenArgs,
     beside: impl FnOnce(&ControlPlane) -> Result<T>,
-    stop: impl Future<Output = ()> + Send + 'static,
+    stop: impl FnOnce() -> S,
 ) -> Result<T> {
     let access = listen.access()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let listener = runtime.block_on(crate::server::listen(listen.listen, &access))?;
     let address = listener.local_addr().context("cannot tell the address of the API")?;
     let control = ControlPlane::start(settings)?;
+    let stop = {
+        let _within = runtime.enter();
+        stop()
+    };
     note(&format!("serving http://{address}"));
     let served = runtime.spawn(crate::server::serve(listener, control.clone(), access, stop));
     let result = beside(&control);
@@ -107,17 +111,20 @@ pub fn with_server<T>(
     served.and(result)
 }
 
-/// Ready when the process is asked to end.
-pub async fn stop_signal() {
+/// Ready when the process is asked to end, from now on. Called within a runtime.
+pub fn stop_signal() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut asked) => drop(asked.recv().await),
-            Err(_) => std::future::pending().await,
+    let [terminate, interrupt] =
+        [SignalKind::terminate(), SignalKind::interrupt()].map(signal).map(|heard| async move {
+            match heard {
+                Ok(mut asked) => drop(asked.recv().await),
+                Err(_) => std::future::pending().await,
+            }
+        });
+    async {
+        tokio::select! {
+            () = terminate => {}
+            () = interrupt => {}
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminate => {}
     }
 }

@@ -56,12 +56,15 @@ pub fn run(args: UpArgs) -> Result {
     let (ended, stop) = tokio::sync::oneshot::channel::<()>();
     let stopped = Arc::new(AtomicBool::new(false));
     let told = stopped.clone();
-    let until = async move {
-        tokio::select! {
-            () = stop_signal() => {}
-            _ = stop => {}
+    let until = || {
+        let asked = stop_signal();
+        async move {
+            tokio::select! {
+                () = asked => {}
+                _ = stop => {}
+            }
+            told.store(true, Ordering::Relaxed);
         }
-        told.store(true, Ordering::Relaxed);
     };
     let view = |control: &ControlPlane| {
         let done = || stopped.load(Ordering::Relaxed) || args.once && all_ended(control);

@@ -174,7 +174,13 @@ fn a_quiet_agents_watch_goes_on_from_a_bookmark_without_a_list() {
     let server = site.start();
     server.until_up("a");
     let kinds = ["jobs", "pods"];
-    let before = kinds.map(|kind| watches_of(&injector.seen(), kind));
+    let watched = || kinds.map(|kind| watches_of(&injector.seen(), kind));
+    let begun = Instant::now();
+    while watched().iter().any(|(watches, _)| watches.is_empty()) {
+        assert!(begun.elapsed() < PATIENCE, "not both are watched: {:?}", watched());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let before = watched();
     // Others are busy, so that what this agent saw last is old soon.
     let elsewhere = world.namespace("loud");
     let noise = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: noise}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}\n";
