@@ -193,7 +193,7 @@ run:
     assert_eq!(names.iter().filter(|name| name.starts_with("own-tuner-")).count(), 3, "{names:?}");
     assert_eq!(run.outputs["loss"].as_f64(), Some(0.2));
 
-    let iterative = "matrix: {kind: iterative, maxIterations: 2, tuner: {hubRef: silent}}\n";
+    let iterative = "matrix: {kind: iterative, maxIterations: 2, params: {lr: {kind: uniform, value: [0, 1]}}, tuner: {hubRef: silent}}\n";
     site.write(
         "components/silent.yaml",
         "version: 1.1\nkind: component\nname: silent\nrun: {kind: job, container: {command: [\"true\"]}}\n",
