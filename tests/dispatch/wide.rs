@@ -18,6 +18,8 @@ const QUEUES: [&str; 5] = ["a/q", "a/r", "a/s", "b/q", "b/r"];
 const STEPS: usize = 260;
 /// Operations that stand in line, as long as more are asked for.
 const BACKLOG: usize = 24;
+/// Operations of a history before nobody waits for such a line any more: where nothing has a limit there never is one.
+const MOST: usize = 1_000;
 
 impl Simulation {
     /// One such history.
@@ -35,7 +37,7 @@ impl Simulation {
         // Patience ends by the clock or by the count, whichever comes first.
         let ticks: &[u64] = if self.random.chance(50) { &[1] } else { &[1, 20, 61] };
         for _ in 0..STEPS {
-            while self.standing().len() < BACKLOG {
+            while self.standing().len() < BACKLOG && self.world.oracle.runs.len() < MOST {
                 self.ask_for_some();
             }
             match self.random.below(100) {
