@@ -60,7 +60,7 @@ fn an_api_server_that_is_killed_loses_and_doubles_nothing_and_blocks_nobody_else
     server.until_up("a");
     server.until_up("b");
     for number in 0..20 {
-        let fate = Fate::new("succeed").with("run", "3s");
+        let fate = Fate::new("succeed").with("run", "12s");
         site.write(
             &format!("projects/p/workflows/before-{number}.yaml"),
             &fate.workflow(&format!("before-{number}"), "a/q"),
@@ -68,6 +68,12 @@ fn an_api_server_that_is_killed_loses_and_doubles_nothing_and_blocks_nobody_else
     }
     site.push("before");
     server.until_status("before-0", Status::Running);
+    // What the API server has not yet written to its audit log when it is killed, nobody can count.
+    let begun = Instant::now();
+    while jobs_made(world, "a", &namespace).len() < 20 {
+        assert!(begun.elapsed() < PATIENCE, "not all are made");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let _again = Again(world, "a");
     world.part("a", "kube-apiserver", "kill");
     let why = until_down(&server, "a");
