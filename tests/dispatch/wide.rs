@@ -51,8 +51,10 @@ impl Simulation {
                 82..88 => self.world.crash(),
                 88..90 => {
                     let standing = self.standing();
-                    let run = self.random.of(&standing);
-                    self.world.stop(run);
+                    if !standing.is_empty() {
+                        let run = self.random.of(&standing);
+                        self.world.stop(run);
+                    }
                 }
                 _ => self.ask_for_some(),
             }
