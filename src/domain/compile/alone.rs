@@ -6,6 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
+use super::checks::later;
 use super::graph::Graph;
 use super::inputs::{Scope, bind, check_declarations};
 use super::library::{Library, Target, hub_path, joined, url_path};
@@ -104,12 +105,8 @@ pub fn compile_alone(
 
 /// What is no matter of shape is a warning while only that is looked at.
 fn at_depth(problem: &Diagnostic, depth: Depth) -> Diagnostic {
-    let problem = problem.clone();
-    if depth == Depth::Params || !super::shortcut::LATE.contains(&problem.code) {
-        return problem;
-    }
-    let late = Diagnostic::warning(codes::FAILS_LATER, problem.place, problem.message);
-    Diagnostic { object: problem.object, ..late.help(problem.help) }
+    let is_late = depth == Depth::Shape && super::shortcut::LATE.contains(&problem.code);
+    if is_late { later(problem.clone()) } else { problem.clone() }
 }
 
 /// Problems with references to what lies elsewhere.
@@ -337,9 +334,7 @@ impl<'d> Lone<'_, 'd> {
         // In a file by itself, that something cannot be prepared is found when its run is launched, as in the original.
         for problem in found.iter() {
             self.problems.push(match problem.code {
-                codes::OTHER_VALUE => {
-                    Diagnostic { severity: Severity::Warning, code: codes::FAILS_LATER, ..problem.clone() }
-                }
+                codes::OTHER_VALUE => later(problem.clone()),
                 _ => problem.clone(),
             });
         }

@@ -10,7 +10,7 @@ use super::document::{Document, escape_token};
 use super::policy::{Written, queue_name};
 use super::text::{alternatives, shown};
 use crate::domain::cron;
-use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, did_you_mean};
+use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, Severity, did_you_mean};
 use crate::domain::ids::{AgentName, QueueName};
 use crate::domain::spec::{NamespacePlace, OnRemove};
 
@@ -287,6 +287,11 @@ pub(super) fn near<'a>(word: &str, names: impl Iterator<Item = &'a str>, what: &
 /// Says which object a problem is about.
 pub(super) fn about(problem: Diagnostic, object: String) -> Diagnostic {
     Diagnostic { object, ..problem }
+}
+
+/// A problem as one that is found only when the run is made.
+pub(super) fn later(problem: Diagnostic) -> Diagnostic {
+    Diagnostic { severity: Severity::Warning, code: codes::FAILS_LATER, ..problem }
 }
 
 /// The pointer of a field.

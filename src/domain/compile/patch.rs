@@ -28,13 +28,13 @@ pub(super) fn run(
         return Vec::new();
     };
     let Some(run) = whole.get_mut("run").and_then(Value::as_object_mut) else { return Vec::new() };
-    match fitted(patch, run) {
-        Ok(_) if runs::unfit_init(patch).is_some() => runs::unfit_init(patch).into_iter().collect(),
-        Ok(patch) => {
+    match (fitted(patch, run), runs::unfit_init(patch)) {
+        (Ok(_), Some(why)) => vec![why],
+        (Ok(patch), None) => {
             merge(run, &patch, strategy_of(operation, default));
             violation::sentences(&Value::Object(run.clone()), Shape::Run)
         }
-        Err(why) => why,
+        (Err(why), _) => why,
     }
 }
 

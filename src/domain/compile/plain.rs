@@ -52,8 +52,6 @@ enum Start<'t> {
 struct Key<'t> {
     text: &'t str,
     position: Position,
-    /// Its column, from 0.
-    column: usize,
 }
 
 /// Where a scalar stands, which says what ends it.
@@ -140,10 +138,11 @@ impl<'t> Reader<'t> {
         if self.column() == 0 && [&b"---"[..], b"..."].iter().any(|mark| self.bytes[self.at..].starts_with(mark)) {
             return None;
         }
-        match self.peek(0)? {
-            b'-' if is_blank(self.peek(1)) => return Some(Start::Dash),
-            b'[' | b'{' => return Some(Start::Value),
-            _ => {}
+        if self.is_dash() {
+            return Some(Start::Dash);
+        }
+        if matches!(self.peek(0)?, b'[' | b'{') {
+            return Some(Start::Value);
         }
         let begin = self.at;
         let text = self.scalar(Around::Line)?;
@@ -152,7 +151,7 @@ impl<'t> Reader<'t> {
         if self.peek(0) == Some(b':') && is_blank(self.peek(1)) {
             self.at += 1;
             let is_key = is_quote(self.bytes[begin]) || is_plain_key(text);
-            return is_key.then_some(Start::Key(Key { text, position, column: begin - self.line_start }));
+            return is_key.then_some(Start::Key(Key { text, position }));
         }
         self.at = begin;
         Some(Start::Value)
@@ -203,7 +202,7 @@ impl<'t> Reader<'t> {
 
     /// A mapping whose first key has been read.
     fn mapping(&mut self, first: Key<'t>, key: Position, depth: usize) -> Option<Value> {
-        let column = first.column;
+        let column = first.position.column() as usize - 1;
         let mark = self.open(first.position.beginning(), key, depth)?;
         let mut map = Map::with_capacity(4);
         let mut next = first;

@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value};
 
+use super::checks::later;
 use super::inputs::{Scope, Siblings, declared, is_list, text_of, type_of};
 use super::load::Source;
 use super::text::shown;
 use super::value::flag;
 use super::{codes, document};
 use crate::domain::catalog::RefFrom;
-use crate::domain::diagnostic::{Diagnostic, Diagnostics, Severity, did_you_mean};
+use crate::domain::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 use crate::domain::ids::RunId;
 
 /// Where a ref points to, once it is known to be sound.
@@ -30,32 +31,9 @@ pub(super) fn check(
     scope: &Scope<'_>,
     problems: &mut Diagnostics,
 ) {
-    let mut found = Diagnostics::default();
-    meaning(reference, written, wanted, pointer, at, scope, &mut found);
     // As in the original: what only a template variable of an operation in a graph is given is not looked at before.
     let late = matches!(scope, Scope::Graph(_)) && wanted.is_none() && reference.contains(['.', '{']);
-    found.iter().cloned().for_each(|problem| problems.push(if late { only_later(problem) } else { problem }));
-}
-
-/// A problem with a ref or a join as one that is found when the run is made.
-fn only_later(problem: Diagnostic) -> Diagnostic {
-    match problem.code {
-        codes::BAD_REF | codes::BAD_LINK => {
-            Diagnostic { severity: Severity::Warning, code: codes::FAILS_LATER, ..problem }
-        }
-        _ => problem,
-    }
-}
-
-fn meaning(
-    reference: &str,
-    written: &str,
-    wanted: Option<(Option<&str>, bool)>,
-    pointer: &str,
-    at: &Source<'_>,
-    scope: &Scope<'_>,
-    problems: &mut Diagnostics,
-) {
+    let mut push = |problem| problems.push(if late { only_later(problem) } else { problem });
     let siblings = scope.siblings();
     let place = at.place(&format!("{pointer}/ref"));
     let bad = |why: &str| Diagnostic::error(codes::BAD_REF, place.clone(), format!("`{}`: {why}", shown(reference)));
@@ -65,7 +43,7 @@ fn meaning(
     match parts[..] {
         ["dag"] if siblings.is_some() => {
             if path[0] == "outputs" {
-                problems.push(bad("the outputs of the graph are not known before it ends"));
+                push(bad("the outputs of the graph are not known before it ends"));
             }
         }
         ["ops", name] if siblings.is_some_and(|siblings| siblings.contains_key(name)) => {}
@@ -73,16 +51,15 @@ fn meaning(
             // What is in a template, and which artifacts there are, is not known before it runs.
             // What goes into a template variable only is looked for when it runs.
             if let (Some(siblings), ["ops", name]) = (siblings, &parts[..]) {
-                problems.push(super::graph::rules::unknown(name, siblings, place.clone()));
+                push(super::graph::rules::unknown(name, siblings, place.clone()));
             } else if let (Scope::Alone, None, true, true) = (scope, inner, path[0] != "artifacts", wanted.is_some()) {
                 let message = format!("`{}` means a graph, and this operation stands in none", shown(reference));
-                problems
-                    .push(Diagnostic::error(codes::REF_OUTSIDE, place.clone(), message).help("give the value itself"));
+                push(Diagnostic::error(codes::REF_OUTSIDE, place.clone(), message).help("give the value itself"));
             }
         }
         ["runs", id] if uuid::Uuid::try_parse(id).is_ok() => {}
-        ["runs", _] => problems.push(bad("this is not the UUID of a run")),
-        _ => problems.push(bad("a ref is `ops.NAME`, `runs.UUID` or `dag`")),
+        ["runs", _] => push(bad("this is not the UUID of a run")),
+        _ => push(bad("a ref is `ops.NAME`, `runs.UUID` or `dag`")),
     }
     let place = at.place(&format!("{pointer}/value"));
     let known = match path[..] {
@@ -90,7 +67,7 @@ fn meaning(
         _ => is_path(&path),
     };
     if !known {
-        problems.push(
+        push(
             Diagnostic::error(codes::BAD_REF, place, "the value of a ref is a path such as `outputs.NAME`")
                 .help("write `inputs.NAME`, `outputs.NAME`, `globals.NAME` or `artifacts.NAME`"),
         );
@@ -109,7 +86,7 @@ fn meaning(
             let names = found.keys().filter_map(|name| name.strip_prefix(&prefix));
             let help = did_you_mean(written, names).map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
             let message = format!("`{}` has nothing that is called `{}`", shown(reference), shown(written));
-            problems.push(Diagnostic::error(codes::BAD_REF, place, message).help(help));
+            push(Diagnostic::error(codes::BAD_REF, place, message).help(help));
         }
         Some(known) => {
             if !compatible(io_type, known.io_type.as_deref()) || is_list != known.is_list {
@@ -124,11 +101,17 @@ fn meaning(
                     shown(reference),
                     word(io_type, is_list)
                 );
-                problems.push(
-                    Diagnostic::error(codes::WRONG_VALUE, place, message).help("declare the same type on both sides"),
-                );
+                push(Diagnostic::error(codes::WRONG_VALUE, place, message).help("declare the same type on both sides"));
             }
         }
+    }
+}
+
+/// A problem with a ref or a join as one that is found when the run is made.
+fn only_later(problem: Diagnostic) -> Diagnostic {
+    match problem.code {
+        codes::BAD_REF | codes::BAD_LINK => later(problem),
+        _ => problem,
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::checks::time;
+use super::inputs::{declared, text_of};
 use super::load::Source;
 use super::text::{alternatives, escape, shown};
 use super::value::is_template;
@@ -107,18 +108,16 @@ fn needs_itself(
     problems: &mut Diagnostics,
 ) {
     let given = |name: &str| operation.get("params").is_some_and(|params| params.get(name).is_some());
-    let inputs = component.get("inputs").and_then(Value::as_array).into_iter().flatten();
-    let open = |input: &Value| input.get("name").and_then(Value::as_str).filter(|name| !given(name)).map(str::to_owned);
-    let mut open = inputs.filter_map(open);
+    let mut open = declared(component, "inputs").filter_map(|io| text_of(io, "name")).filter(|name| !given(name));
     let message = match matrix.get("params") {
         Some(Value::String(template)) => {
             let mut words = template.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
-            let Some(name) = open.find(|name| words.any(|word| word == name)) else { return };
-            format!("`{}` is an input, and its value may come from here", shown(&name))
+            let Some(name) = open.find(|name| words.any(|word| word == *name)) else { return };
+            format!("`{}` is an input, and its value may come from here", shown(name))
         }
         None | Some(Value::Null) if matrix.get("kind").and_then(Value::as_str) == Some("iterative") => {
             let Some(name) = open.next() else { return };
-            format!("nothing says whether the tuner gives `{}`", shown(&name))
+            format!("nothing says whether the tuner gives `{}`", shown(name))
         }
         _ => return,
     };
