@@ -4,16 +4,17 @@
 #![allow(clippy::unwrap_used)] // a test that cannot unwrap has failed
 
 #[allow(dead_code)] // other tests use the rest
+#[path = "path/process.rs"]
+mod process;
+#[allow(dead_code)] // other tests use the rest
 #[path = "path/site.rs"]
 mod site;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
+use crate::process::ServerProcess;
 use crate::site::Site;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
@@ -51,52 +52,15 @@ fn children(parent: u32) -> Vec<(u32, bool)> {
     found
 }
 
-/// A server in a namespace of its own; it is killed with this value.
-struct Contained {
-    unshare: Child,
-    address: String,
+/// A server in a namespace of its own; none where that is not allowed.
+fn started(site: &Site) -> Option<ServerProcess> {
+    Some(ServerProcess::start_by(site, contained(PROGRAM)?))
 }
 
-impl Contained {
-    fn start(site: &Site) -> Option<Self> {
-        let mut unshare = contained(PROGRAM)?
-            .args(["serve", "--listen", "127.0.0.1:0", "--branch", "main", "--repo"])
-            .arg(site.bare())
-            .arg("--data-dir")
-            .arg(site.path().join("data"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(unshare.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.starts_with("serving ") {
-            line.clear();
-            assert!(said.read_line(&mut line).unwrap() > 0, "the server says where it listens");
-        }
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Some(Self { unshare, address: line.trim().trim_start_matches("serving ").to_owned() })
-    }
-
-    /// The first process, by its id out here.
-    fn first(&self) -> u32 {
-        let [(first, _)] = children(self.unshare.id())[..] else { panic!("unshare has one child") };
-        first
-    }
-
-    fn runs(&self) -> Vec<Value> {
-        let output =
-            Command::new(PROGRAM).args(["ops", "ls", "-o", "json", "--server", &self.address]).output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap_or_default()
-    }
-}
-
-impl Drop for Contained {
-    fn drop(&mut self) {
-        let _ = self.unshare.kill();
-        let _ = self.unshare.wait();
-    }
+/// The first process of such a server's namespace, by its id out here.
+fn first(server: &ServerProcess) -> u32 {
+    let [(first, _)] = children(server.id())[..] else { panic!("unshare has one child") };
+    first
 }
 
 fn until(what: &str, holds: impl Fn() -> bool) {
@@ -128,12 +92,15 @@ fn messy(site: &Site, runs: usize) -> Vec<std::path::PathBuf> {
 fn what_local_runs_leave_behind_is_waited_for_and_no_end_is_lost() {
     let site = Site::new();
     site.push("empty");
-    let Some(server) = Contained::start(&site) else { return };
+    let Some(server) = started(&site) else { return };
     let files = messy(&site, 5);
-    let ended = |server: &Contained, status: &str| server.runs().iter().filter(|run| run["status"] == status).count();
+    let ended = |server: &ServerProcess, status: &str| {
+        let runs = server.ask(&["ops", "ls"]);
+        runs.as_array().into_iter().flatten().filter(|run| run["status"] == status).count()
+    };
     until("the runs end as they did", || (ended(&server, "succeeded"), ended(&server, "failed")) == (4, 1));
     until("what they left behind ends", || files.iter().all(|file| Path::exists(file)));
-    let first = server.first();
+    let first = first(&server);
     until("nobody is left unburied", || children(first).iter().all(|(_, ended)| !ended));
 }
 
@@ -142,10 +109,10 @@ fn the_first_process_passes_on_what_it_is_told_and_ends_as_the_server_does() {
     let site = Site::new();
     site.push("empty");
     for signal in ["TERM", "INT"] {
-        let Some(mut server) = Contained::start(&site) else { return };
-        let told = Command::new("kill").args(["-s", signal, &server.first().to_string()]).status().unwrap();
+        let Some(mut server) = started(&site) else { return };
+        let told = Command::new("kill").args(["-s", signal, &first(&server).to_string()]).status().unwrap();
         assert!(told.success());
-        assert_eq!(server.unshare.wait().unwrap().code(), Some(0), "after {signal}");
+        assert_eq!(server.wait().code(), Some(0), "after {signal}");
     }
     // A server that cannot start says so with its own code.
     let mut refused = contained(PROGRAM).unwrap();

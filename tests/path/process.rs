@@ -1,7 +1,7 @@
 //! The server as a process of its own, which a test can kill at any moment.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -24,8 +24,14 @@ impl ServerProcess {
 
     /// As [`Self::start`], with variables of its own in its environment.
     pub fn start_with(site: &Site, env: &[(&str, String)]) -> Self {
-        let mut child = Command::new(PROGRAM)
-            .envs(env.iter().map(|(name, value)| (name, value)))
+        let mut command = Command::new(PROGRAM);
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        Self::start_by(site, command)
+    }
+
+    /// As [`Self::start`]; `command` is the program, or what starts it in other circumstances.
+    pub fn start_by(site: &Site, mut command: Command) -> Self {
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--branch", "main", "--repo"])
             .arg(site.bare())
             .arg("--data-dir")
@@ -73,6 +79,12 @@ impl ServerProcess {
     #[allow(dead_code)] // not every test asks
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits until it has ended by itself.
+    #[allow(dead_code)] // not every test lets it
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     /// Waits until the commit that was pushed last is applied.
