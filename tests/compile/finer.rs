@@ -148,6 +148,29 @@ fn refs_of_template_variables() {
     check(&[(Warned, &of_nobody), (Warned, &of_nothing), (Warned, joined), (Params, &unknown)], node);
 }
 
+/// A graph in a graph is compiled late, and read with its file.
+#[test]
+fn operations_of_inner_graphs() {
+    let job = "run: {kind: job, container: {image: a}}";
+    let inner = |node: &str| {
+        let graph = |nodes: &str| format!("{{run: {{kind: dag, operations: [{nodes}]}}}}");
+        let graph = graph(&format!("{{name: x, component: {}}}", graph(&format!("{{name: b, {node}}}"))));
+        format!("version: 1.1\nkind: operation\ncomponent: {graph}\n")
+    };
+    check(
+        &[
+            (Shape, "tags: [a]"),
+            (Shape, "hubRef: x, pathRef: y"),
+            (Shape, "hubRef: \"\""),
+            (Shape, &format!("component: {{inputs: [{{name: q, type: int, value: word}}], {job}}}")),
+            (Warned, "dagRef: nobody"),
+            (Warned, &format!("dependencies: [nobody], component: {{{job}}}")),
+            (Warned, &format!("component: {{inputs: [{{name: q, type: int}}], {job}}}")),
+        ],
+        inner,
+    );
+}
+
 #[test]
 fn parts_of_runs() {
     check(

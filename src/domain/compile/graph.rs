@@ -11,6 +11,7 @@ use super::document::escape_token;
 use super::inputs::{Scope, bind, check_declarations, declared, is_list, text_of, type_of};
 use super::library::{Library, Target};
 use super::load::Source;
+use super::resolve::reference_problems;
 use super::sections;
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Severity};
 
@@ -46,6 +47,7 @@ impl<'d> Graph<'_, 'd> {
         if self.run.map().and_then(|run| run.get("operations")).is_none_or(Value::is_null) {
             problems.push(rules::empty(self.run.place("/operations")));
         }
+        written(&self.run, problems);
         let mut found = Diagnostics::default();
         self.nodes(&mut found);
         let late = [codes::UNKNOWN_OPERATION, codes::SAME_OPERATION, codes::NOT_IN_GRAPH];
@@ -71,6 +73,12 @@ impl<'d> Graph<'_, 'd> {
 
     /// Checks the whole graph.
     pub fn check(&self, problems: &mut Diagnostics) {
+        written(&self.run, problems);
+        self.compiles(problems);
+    }
+
+    /// Checks what its operations come to when they are compiled together.
+    fn compiles(&self, problems: &mut Diagnostics) {
         let before = problems.errors();
         let nodes = self.nodes(problems);
         let operations = self.run.map().and_then(|run| run.get("operations"));
@@ -103,9 +111,7 @@ impl<'d> Graph<'_, 'd> {
         for i in 0..operations.map_or(0, Vec::len) {
             let at = self.run.at(&format!("/operations/{i}"));
             let Some(map) = at.map() else { continue };
-            let found = super::resolve::reference_problems(map, &at);
-            if found.errors() > 0 {
-                problems.extend(found);
+            if reference_problems(map, &at).errors() > 0 {
                 continue;
             }
             sections::check(map, &at, problems);
@@ -119,12 +125,7 @@ impl<'d> Graph<'_, 'd> {
                     }
                 },
                 None => match self.library.follow(map, &at, &self.path, self.project) {
-                    Some(Ok(target)) => {
-                        if let Some(component) = target.source.map().filter(|_| has_component(map)) {
-                            check_declarations(component, &target.source, problems);
-                        }
-                        Some(target)
-                    }
+                    Some(Ok(target)) => Some(target),
                     Some(Err(problem)) => {
                         problems.push(*problem);
                         None
@@ -170,7 +171,7 @@ impl<'d> Graph<'_, 'd> {
         known
     }
 
-    /// A graph inside the graph. It fails only when it is compiled, so what is wrong with it is a warning here.
+    /// A graph inside the graph. It is compiled only when its turn comes, so what is wrong then is a warning here.
     fn inner(
         &self,
         node: &Node<'d>,
@@ -190,8 +191,11 @@ impl<'d> Graph<'_, 'd> {
             return;
         }
         let inner = Graph { path: target.path.clone(), run, component, around, ..*self };
+        if !has_component(node.map) {
+            written(&inner.run, problems);
+        }
         let mut found = Diagnostics::default();
-        inner.check(&mut found);
+        inner.compiles(&mut found);
         for problem in found.iter() {
             if problem.code == codes::CYCLE {
                 problems.push(problem.clone());
@@ -240,6 +244,24 @@ pub(super) const GLOBALS: [&str; 21] = [
 
 fn has_component(map: &Map<String, Value>) -> bool {
     map.get("component").is_some_and(Value::is_object)
+}
+
+/// How the operations of a graph are written, and those of the graphs that stand inside of it: each names one component, and
+/// what components declare is sound.
+fn written(run: &Source<'_>, problems: &mut Diagnostics) {
+    let operations = run.map().and_then(|run| run.get("operations")).and_then(Value::as_array);
+    for i in 0..operations.map_or(0, Vec::len) {
+        let at = run.at(&format!("/operations/{i}"));
+        let Some(map) = at.map() else { continue };
+        problems.extend(reference_problems(map, &at));
+        let inline = at.at("/component");
+        if let Some(component) = inline.map() {
+            check_declarations(component, &inline, problems);
+            if component.get("run").and_then(|run| run.get("kind")).and_then(Value::as_str) == Some("dag") {
+                written(&inline.at("/run"), problems);
+            }
+        }
+    }
 }
 
 /// What each operation waits for: all of it exists, and none waits for itself.
