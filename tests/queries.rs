@@ -175,6 +175,20 @@ fn runs_of_the_oldest_layout_keep_all_that_is_known_of_them() {
                  'failed', 2, 'ExitCode', 'it exited', 0, 1, 2, 3, 7, '{\"loss\": 1}');",
     )
     .unwrap();
+    let over: [u8; 16] = raw.query_row("SELECT id FROM runs WHERE seq = 3", (), |row| row.get(0)).unwrap();
+    let over = RunId(uuid::Uuid::from_bytes(over));
+    for (seq, event, status) in [
+        (4, Event::RunQueued { run: over }, Status::Queued),
+        (5, Event::QueueGone { queue: QueueName::parse("a/c").unwrap() }, Status::Queued),
+        (6, Event::RunScheduled { run: over, attempt: Attempt(1) }, Status::Scheduled),
+    ] {
+        let payload = serde_json::to_string(&event).unwrap();
+        raw.execute("INSERT INTO events VALUES (?, ?, 5, ?)", (seq, 10 * seq, payload)).unwrap();
+        if !matches!(event, Event::QueueGone { .. }) {
+            let row = (over.0.as_bytes(), seq, status.word(), 10 * seq);
+            raw.execute("INSERT INTO conditions (run, seq, status, at) VALUES (?, ?, ?, ?)", row).unwrap();
+        }
+    }
     drop(raw);
     let store = SqliteStore::open(dir.path()).unwrap();
     let filter = RunFilter { query: Some(query("params.lr:0.5, params.word:x")), ..RunFilter::default() };
@@ -182,6 +196,9 @@ fn runs_of_the_oldest_layout_keep_all_that_is_known_of_them() {
     assert_eq!(names, ["old"]);
     assert_eq!(store.reader().count(&RunFilter::default()).unwrap(), 3);
     let filter = RunFilter { query: Some(query("status:failed, metrics.loss:1, exit_code:7")), ..RunFilter::default() };
+    let timeline = store.reader().conditions(over).unwrap();
+    let timeline: Vec<_> = timeline.iter().map(|line| (line.seq.0, line.status.unwrap(), line.at.0)).collect();
+    assert_eq!(timeline, [(4, Status::Queued, 40), (6, Status::Scheduled, 60)]);
     let over = &store.reader().runs(&filter).unwrap()[0];
     let moments = [over.queued_at, over.started_at, over.finished_at].map(|at| at.unwrap().0);
     assert_eq!((moments, over.attempt.0, over.cause.as_ref().unwrap().message.as_str()), ([1, 2, 3], 2, "it exited"));

@@ -200,7 +200,11 @@ impl Data {
                     patch.apply(row);
                 }
             }
-            RowOp::Condition(row) => self.conditions.entry(row.run).or_default().push(row),
+            RowOp::Condition(row) => {
+                if self.ids.contains_key(&row.run) {
+                    self.conditions.entry(row.run).or_default().push(row);
+                }
+            }
             RowOp::Rename(names) => {
                 for row in self.runs.values_mut().filter(|row| row.finished_at.is_none()) {
                     if let Some(name) = names.get(&row.queue) {

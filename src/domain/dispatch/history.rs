@@ -121,7 +121,7 @@ pub enum RowOp {
     Insert(Box<RunRow>),
     /// Changes a run; nothing when there is no such run.
     Update(RunId, Box<RunPatch>),
-    /// Adds a line to the timeline of a run.
+    /// Adds a line to the timeline of a run: at most one line of one run for each event; nothing when there is no such run.
     Condition(ConditionRow),
     /// Gives unfinished runs the new names of their queues, all at once: old → new.
     Rename(BTreeMap<QueueName, QueueName>),

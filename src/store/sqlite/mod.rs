@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 use rustix::fs::{FlockOperation, flock};
 
 use self::read::Readers;
@@ -29,7 +30,8 @@ const DATABASE: &str = "tidegate.db";
 /// The file whose lock says that a server uses the data directory.
 const LOCK: &str = "lock";
 /// The layouts, oldest first; `user_version` counts those that a database has. Append, never change.
-const MIGRATIONS: [&str; 3] = [include_str!("0001.sql"), include_str!("0002.sql"), include_str!("0003.sql")];
+const MIGRATIONS: [&str; 4] =
+    [include_str!("0001.sql"), include_str!("0002.sql"), include_str!("0003.sql"), include_str!("0004.sql")];
 /// How long a connection waits for another one: longer than a checkpoint of the largest write-ahead log.
 const BUSY: Duration = Duration::from_secs(10);
 /// Different statements of one connection that stay prepared: all of the writer's, most of a reader's.
@@ -115,6 +117,8 @@ fn connect(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(PREPARED);
     connection.execute_batch(SETTINGS)?;
+    // Without this promise, statements that a partial index might serve are prepared anew for each value.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     query::add_functions(&connection)?;
     Ok(connection)
 }
@@ -210,20 +214,24 @@ impl Payloads {
 }
 
 fn write_batch(tx: &Connection, batch: &Batch, payloads: &Payloads) -> rusqlite::Result<()> {
-    let stored: Vec<_> = (batch.expected.0 + 1..).zip(payloads.iter()).collect();
-    write::insert(tx, "events (seq, at, version, payload)", &stored, |(seq, payload), row| {
+    let mut rows = write::Rows::new(tx);
+    let (mut ops, mut stored) = (Vec::new(), Vec::with_capacity(batch.events.len()));
+    for ((event, payload), seq) in batch.events.iter().zip(payloads.iter()).zip(batch.expected.0 + 1..) {
+        project(batch.at, Seq(seq), event, &mut ops);
+        let mut before = None;
+        for op in ops.drain(..) {
+            before = rows.apply(op)?.or(before);
+        }
+        stored.push((seq, payload, before));
+    }
+    rows.flush()?;
+    write::insert(tx, "events (seq, at, version, payload, before)", &stored, |(seq, payload, before), row| {
         row.bind(*seq)?;
         row.bind(batch.at.0)?;
         row.bind(EVENT_VERSION)?;
-        row.bind(ToSqlOutput::Borrowed(ValueRef::Text(payload)))
+        row.bind(ToSqlOutput::Borrowed(ValueRef::Text(payload)))?;
+        row.bind(before.map(|seq| seq.0))
     })?;
-    let mut rows = write::Rows::new(tx);
-    let mut ops = Vec::new();
-    for (event, seq) in batch.events.iter().zip(batch.expected.0 + 1..) {
-        project(batch.at, Seq(seq), event, &mut ops);
-        ops.drain(..).try_for_each(|op| rows.apply(op))?;
-    }
-    rows.flush()?;
     let mut body = tx.prepare_cached("INSERT INTO bodies (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING")?;
     batch.bodies.iter().try_for_each(|(digest, data)| body.execute(params![digest.as_bytes(), data]).map(|_| ()))
 }
@@ -269,18 +277,22 @@ fn visit_events(
     let mut rows = query.query([start, limit]).map_err(failed())?;
     let mut last = after;
     while let Some(row) = rows.next().map_err(failed())? {
-        let seq = Seq(row.get(0).map_err(failed())?);
-        let at = Timestamp(row.get(1).map_err(failed())?);
-        let version = row.get(2).map_err(failed())?;
-        let payload = row.get_ref(3).map_err(failed())?;
+        let (seq, at, event) = read_event(row, path)?;
         if seq.0 != last.0 + 1 {
             return Err(StoreError::Missing(Seq(last.0 + 1)));
         }
-        let payload = payload.as_bytes().map_err(|error| failed()(error.into()))?;
-        each(seq, at, decode(version, payload).map_err(|source| StoreError::Event { seq, source })?);
+        each(seq, at, event);
         last = seq;
     }
     Ok(last)
+}
+
+/// An event from `seq, at, version, payload`.
+fn read_event(row: &Row<'_>, path: &Path) -> Result<(Seq, Timestamp, Event), StoreError> {
+    let read = || Ok((Seq(row.get(0)?), Timestamp(row.get(1)?), row.get(2)?, row.get_ref(3)?.as_bytes()?));
+    let (seq, at, version, payload) = read().map_err(in_database("read events", path))?;
+    let event = decode(version, payload).map_err(|source| StoreError::Event { seq, source })?;
+    Ok((seq, at, event))
 }
 
 /// A text parameter, or NULL.

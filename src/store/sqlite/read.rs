@@ -10,9 +10,11 @@ use serde::de::DeserializeOwned;
 
 use super::super::{History, MAX_EVENTS, MAX_FOUND, StoreError, id_range};
 use super::query::{self, Values};
-use super::{connect, in_database, visit_events};
+use super::{connect, in_database, read_event, visit_events};
 use crate::domain::dispatch::event::Event;
-use crate::domain::dispatch::history::{ConditionRow, MAX_PAGE, Parent, RunFilter, RunOrder, RunRow, SyncRow};
+use crate::domain::dispatch::history::{
+    ConditionRow, MAX_PAGE, Parent, RowOp, RunFilter, RunOrder, RunRow, SyncRow, project,
+};
 use crate::domain::dispatch::observation::Cause;
 use crate::domain::dispatch::status::Status;
 use crate::domain::ids::{Attempt, CommitId, Digest, Name, ProjectName, QueueName, RunId, Seq};
@@ -96,10 +98,27 @@ impl History for Readers {
     }
 
     fn conditions(&self, run: RunId) -> Result<Vec<ConditionRow>, StoreError> {
-        self.ask("read a timeline", |connection| {
-            let sql = "SELECT seq, status, attempt, reason, message, at FROM conditions WHERE run = ? ORDER BY seq";
-            connection.prepare_cached(sql)?.query_map([run.0.as_bytes()], |row| condition_row(run, row))?.collect()
-        })
+        let sql = "WITH RECURSIVE life AS (
+                SELECT seq, at, version, payload, before FROM events
+                WHERE seq = (SELECT last FROM runs WHERE id = ?)
+                UNION ALL
+                SELECT earlier.seq, earlier.at, earlier.version, earlier.payload, earlier.before
+                FROM life JOIN events AS earlier ON earlier.seq = life.before
+            ) SELECT seq, at, version, payload FROM life ORDER BY seq";
+        let connection = self.connection();
+        let failed = || in_database("read a timeline", &self.path);
+        let mut query = connection.prepare_cached(sql).map_err(failed())?;
+        let mut rows = query.query([run.0.as_bytes()]).map_err(failed())?;
+        let (mut ops, mut timeline) = (Vec::new(), Vec::new());
+        while let Some(row) = rows.next().map_err(failed())? {
+            let (seq, at, event) = read_event(row, &self.path)?;
+            project(at, seq, &event, &mut ops);
+            timeline.extend(ops.drain(..).filter_map(|op| match op {
+                RowOp::Condition(line) => Some(line),
+                _ => None,
+            }));
+        }
+        Ok(timeline)
     }
 
     fn syncs(&self, before: Option<Seq>, limit: usize) -> Result<Vec<SyncRow>, StoreError> {
@@ -200,17 +219,6 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         exit_code: row.get(22)?,
         outputs: json(row, 23)?.unwrap_or_default(),
         inputs: json(row, 24)?.unwrap_or_default(),
-    })
-}
-
-fn condition_row(run: RunId, row: &Row<'_>) -> rusqlite::Result<ConditionRow> {
-    Ok(ConditionRow {
-        run,
-        seq: Seq(row.get(0)?),
-        status: optional(row, 1, status)?,
-        attempt: row.get::<_, Option<u32>>(2)?.map(Attempt),
-        cause: cause(row, 3)?,
-        at: Timestamp(row.get(5)?),
     })
 }
 

@@ -1,14 +1,18 @@
 //! Rows of history, written with few statements, because a statement costs more than the row that it writes: what one
 //! batch does to one run becomes one change, and rows that are only added go many to a statement.
+//!
+//! The timeline of a run has no rows of its own: it is the run's events, each with the one before it, and the run has the
+//! last.
 
 use indexmap::IndexMap;
-use rusqlite::{Connection, Statement, ToSql, params};
+use indexmap::map::Entry;
+use rusqlite::{Connection, OptionalExtension, Row, Statement, ToSql, params};
 use serde::Serialize;
 
 use super::text;
-use crate::domain::dispatch::history::{ConditionRow, RowOp, RunEnd, RunPatch, RunRow, SyncRow};
+use crate::domain::dispatch::history::{RowOp, RunEnd, RunPatch, RunRow, SyncRow};
 use crate::domain::dispatch::observation::Cause;
-use crate::domain::ids::{QueueName, RunId};
+use crate::domain::ids::{RunId, Seq};
 
 /// Rows of one INSERT statement: with more the gain is small, and statements for fewer rows are rarer.
 const TOGETHER: usize = 32;
@@ -16,34 +20,59 @@ const TOGETHER: usize = 32;
 /// Changes that are not written yet; runs in order of their first change.
 pub(super) struct Rows<'a> {
     tx: &'a Connection,
-    runs: IndexMap<RunId, Change>,
-    conditions: Vec<ConditionRow>,
+    runs: IndexMap<RunId, Touched>,
+}
+
+/// A run that the batch touches.
+struct Touched {
+    /// That of its row.
+    seq: Seq,
+    /// Its last event.
+    last: Option<Seq>,
+    change: Change,
 }
 
 enum Change {
+    None,
     Insert(Box<RunRow>),
     Update(Box<RunPatch>),
 }
 
 impl<'a> Rows<'a> {
     pub(super) fn new(tx: &'a Connection) -> Self {
-        Self { tx, runs: IndexMap::new(), conditions: Vec::new() }
+        Self { tx, runs: IndexMap::new() }
     }
 
-    /// Takes a change; it is written at the next [`Rows::flush`] at the latest.
-    pub(super) fn apply(&mut self, op: RowOp) -> rusqlite::Result<()> {
+    /// Takes a change; it is written at the next [`Rows::flush`] at the latest. For a line of a run's timeline, it gives
+    /// the event before it in the life of that run.
+    pub(super) fn apply(&mut self, op: RowOp) -> rusqlite::Result<Option<Seq>> {
         match op {
             RowOp::Insert(row) => {
-                self.runs.insert(row.id, Change::Insert(row));
+                let last = match self.touched(row.id)? {
+                    Some(touched) => {
+                        // Another one had its id; its timeline goes on.
+                        let last = touched.last;
+                        self.delete(row.id)?;
+                        last
+                    }
+                    None => None,
+                };
+                self.runs.insert(row.id, Touched { seq: row.seq, last, change: Change::Insert(row) });
             }
-            RowOp::Update(id, patch) => match self.runs.get_mut(&id) {
-                Some(Change::Insert(row)) => patch.apply(row),
-                Some(Change::Update(earlier)) => earlier.then(*patch),
-                None => {
-                    self.runs.insert(id, Change::Update(patch));
+            RowOp::Update(id, patch) => {
+                if let Some(touched) = self.touched(id)? {
+                    match &mut touched.change {
+                        Change::Insert(row) => patch.apply(row),
+                        Change::Update(earlier) => earlier.then(*patch),
+                        none => *none = Change::Update(patch),
+                    }
                 }
-            },
-            RowOp::Condition(row) => self.conditions.push(row),
+            }
+            RowOp::Condition(row) => {
+                if let Some(touched) = self.touched(row.run)? {
+                    return Ok(touched.last.replace(row.seq));
+                }
+            }
             RowOp::Sync(row) => insert_sync(self.tx, &row)?,
             RowOp::Rename(names) => {
                 self.flush()?;
@@ -55,26 +84,41 @@ impl<'a> Rows<'a> {
                     [json(&names)?],
                 )?;
             }
-            RowOp::Delete(id) => {
-                self.flush()?;
-                delete_run(self.tx, id)?;
-                self.tx.prepare_cached("DELETE FROM conditions WHERE run = ?")?.execute([id.0.as_bytes()])?;
+            RowOp::Delete(id) => self.delete(id)?,
+        }
+        Ok(None)
+    }
+
+    /// The run with its changes so far, if there is one of this id.
+    fn touched(&mut self, id: RunId) -> rusqlite::Result<Option<&mut Touched>> {
+        match self.runs.entry(id) {
+            Entry::Occupied(entry) => Ok(Some(entry.into_mut())),
+            Entry::Vacant(entry) => {
+                let found = |row: &Row<'_>| Ok((Seq(row.get(0)?), row.get::<_, Option<u64>>(1)?.map(Seq)));
+                let found = self.tx.prepare_cached(FIND)?.query_row([id.0.as_bytes()], found).optional()?;
+                Ok(found.map(|(seq, last)| entry.insert(Touched { seq, last, change: Change::None })))
             }
         }
-        Ok(())
+    }
+
+    /// Removes a run, whether it is written or not.
+    fn delete(&mut self, id: RunId) -> rusqlite::Result<()> {
+        let Some(Touched { seq, .. }) = self.touched(id)? else { return Ok(()) };
+        let seq = seq.0;
+        self.runs.swap_remove(&id);
+        self.tx.prepare_cached("DELETE FROM run_status WHERE seq = ?")?.execute([seq])?;
+        self.tx.prepare_cached("DELETE FROM run_spec WHERE seq = ?")?.execute([seq]).map(|_| ())
     }
 
     /// Writes all changes.
     pub(super) fn flush(&mut self) -> rusqlite::Result<()> {
-        for (id, change) in self.runs.drain(..) {
+        for (_, Touched { seq, last, change }) in self.runs.drain(..) {
             match change {
-                Change::Insert(row) => insert_run(self.tx, &row)?,
-                Change::Update(patch) => update_run(self.tx, id, *patch)?,
+                Change::None => set_last(self.tx, seq, last)?,
+                Change::Insert(row) => insert_run(self.tx, &row, last)?,
+                Change::Update(patch) => update_run(self.tx, seq, last, *patch)?,
             }
         }
-        let table = "conditions (run, seq, status, attempt, reason, message, at)";
-        insert(self.tx, table, &self.conditions, bind_condition)?;
-        self.conditions.clear();
         Ok(())
     }
 }
@@ -103,6 +147,9 @@ pub(super) fn insert<T>(
     Ok(())
 }
 
+/// The row of a run by its id, and its last event.
+const FIND: &str = "SELECT seq, last FROM run_spec CROSS JOIN run_status USING (seq) WHERE id = ?";
+
 /// Gives a statement its parameters in order.
 pub(super) struct Binder<'a, 'c> {
     statement: &'a mut Statement<'c>,
@@ -117,24 +164,13 @@ impl Binder<'_, '_> {
     }
 }
 
-fn bind_condition(row: &ConditionRow, values: &mut Binder<'_, '_>) -> rusqlite::Result<()> {
-    let (reason, message) = parts(row.cause.as_ref());
-    values.bind(row.run.0.as_bytes())?;
-    values.bind(row.seq.0)?;
-    values.bind(row.status.map(|status| status.word()))?;
-    values.bind(row.attempt.map(|attempt| attempt.0))?;
-    values.bind(reason)?;
-    values.bind(message)?;
-    values.bind(row.at.0)
-}
-
-fn insert_run(tx: &Connection, run: &RunRow) -> rusqlite::Result<()> {
+fn insert_run(tx: &Connection, run: &RunRow, last: Option<Seq>) -> rusqlite::Result<()> {
     let (reason, message) = parts(run.cause.as_ref());
     let mut run_spec = tx.prepare_cached(
         "INSERT OR FAIL INTO run_spec (seq, id, project, workflow, name, kind, tags, commit_id, spec, queue, request, origin,
-         group_name, parent, created_at, inputs) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING",
+         group_name, parent, created_at, inputs) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     )?;
-    let values = params![
+    run_spec.execute(params![
         run.seq.0,
         run.id.0.as_bytes(),
         run.project.as_str(),
@@ -151,18 +187,14 @@ fn insert_run(tx: &Connection, run: &RunRow) -> rusqlite::Result<()> {
         run.parent.as_ref().map(|parent| parent.0.as_bytes()),
         run.created_at.0,
         text((!run.inputs.is_empty()).then(|| json(&run.inputs)).transpose()?),
-    ];
-    if run_spec.execute(values)? == 0 {
-        // Another one had its id.
-        delete_run(tx, run.id)?;
-        run_spec.execute(values)?;
-    }
+    ])?;
     let mut run_status = tx.prepare_cached(
-        "INSERT OR FAIL INTO run_status (seq, status, attempt, reason, message, queued_at, started_at, finished_at, exit_code,
-         outputs) VALUES (?,?,?,?,?,?,?,?,?,?)",
+        "INSERT OR FAIL INTO run_status (seq, last, status, attempt, reason, message, queued_at, started_at, finished_at,
+         exit_code, outputs) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
     )?;
     run_status.execute(params![
         run.seq.0,
+        last.map(|seq| seq.0),
         run.status.word(),
         run.attempt.0,
         reason,
@@ -176,49 +208,45 @@ fn insert_run(tx: &Connection, run: &RunRow) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn delete_run(tx: &Connection, id: RunId) -> rusqlite::Result<()> {
-    let id = id.0.as_bytes();
-    tx.prepare_cached("DELETE FROM run_status WHERE seq = (SELECT seq FROM run_spec WHERE id = ?)")?.execute([id])?;
-    tx.prepare_cached("DELETE FROM run_spec WHERE id = ?")?.execute([id]).map(|_| ())
-}
-
 /// A statement a part, because SQLite rewrites the index entries of every column that a statement names.
-fn update_run(tx: &Connection, id: RunId, patch: RunPatch) -> rusqlite::Result<()> {
+fn update_run(tx: &Connection, seq: Seq, last: Option<Seq>, patch: RunPatch) -> rusqlite::Result<()> {
     let RunPatch { step, attempt, queue, spec, queued_at, started_at, end } = patch;
     if let Some(queue) = queue {
-        set_queue(tx, id, &queue)?;
+        let mut update = tx.prepare_cached("UPDATE OR FAIL run_spec SET queue = ?2 WHERE seq = ?1")?;
+        update.execute(params![seq.0, queue.to_string()])?;
     }
     if let Some(spec) = spec {
-        let mut update = tx.prepare_cached("UPDATE OR FAIL run_spec SET spec = ?2 WHERE id = ?1")?;
-        update.execute(params![id.0.as_bytes(), spec.as_bytes()])?;
+        let mut update = tx.prepare_cached("UPDATE OR FAIL run_spec SET spec = ?2 WHERE seq = ?1")?;
+        update.execute(params![seq.0, spec.as_bytes()])?;
     }
-    let Some((status, cause)) = step else { return Ok(()) };
+    let Some((status, cause)) = step else { return set_last(tx, seq, last) };
     let (reason, message) = parts(cause.as_ref());
-    let id = id.0.as_bytes();
+    let (seq, last, status) = (seq.0, last.map(|seq| seq.0), status.word());
     let (attempt, queued_at, started_at) = (attempt.map(|a| a.0), queued_at.map(|at| at.0), started_at.map(|at| at.0));
     let Some(RunEnd { at, exit_code, outputs }) = end else {
         let mut update = tx.prepare_cached(
-            "UPDATE OR FAIL run_status SET status = ?2, reason = ?3, message = ?4, attempt = coalesce(?5, attempt),
-             queued_at = coalesce(queued_at, ?6), started_at = coalesce(started_at, ?7)
-             WHERE seq = (SELECT seq FROM run_spec WHERE id = ?1)",
+            "UPDATE OR FAIL run_status SET last = ?2, status = ?3, reason = ?4, message = ?5, attempt = coalesce(?6, attempt),
+             queued_at = coalesce(queued_at, ?7), started_at = coalesce(started_at, ?8) WHERE seq = ?1",
         )?;
-        update.execute(params![id, status.word(), reason, message, attempt, queued_at, started_at])?;
+        update.execute(params![seq, last, status, reason, message, attempt, queued_at, started_at])?;
         return Ok(());
     };
     let outputs = text((!outputs.is_empty()).then(|| json(&outputs)).transpose()?);
     let mut update = tx.prepare_cached(
-        "UPDATE OR FAIL run_status SET status = ?2, reason = ?3, message = ?4, attempt = coalesce(?5, attempt),
-         queued_at = coalesce(queued_at, ?6), started_at = coalesce(started_at, ?7),
-         finished_at = ?8, exit_code = ?9, outputs = ?10 WHERE seq = (SELECT seq FROM run_spec WHERE id = ?1)",
+        "UPDATE OR FAIL run_status SET last = ?2, status = ?3, reason = ?4, message = ?5, attempt = coalesce(?6, attempt),
+         queued_at = coalesce(queued_at, ?7), started_at = coalesce(started_at, ?8),
+         finished_at = ?9, exit_code = ?10, outputs = ?11 WHERE seq = ?1",
     )?;
-    let status = status.word();
-    update.execute(params![id, status, reason, message, attempt, queued_at, started_at, at.0, exit_code, outputs])?;
+    let at = at.0;
+    update
+        .execute(params![seq, last, status, reason, message, attempt, queued_at, started_at, at, exit_code, outputs])?;
     Ok(())
 }
 
-fn set_queue(tx: &Connection, id: RunId, queue: &QueueName) -> rusqlite::Result<()> {
-    let mut update = tx.prepare_cached("UPDATE OR FAIL run_spec SET queue = ?2 WHERE id = ?1")?;
-    update.execute(params![id.0.as_bytes(), queue.to_string()]).map(|_| ())
+/// For a run whose timeline goes on and which stays as it is otherwise.
+fn set_last(tx: &Connection, seq: Seq, last: Option<Seq>) -> rusqlite::Result<()> {
+    let mut update = tx.prepare_cached("UPDATE OR FAIL run_status SET last = ?2 WHERE seq = ?1")?;
+    update.execute(params![seq.0, last.map(|seq| seq.0)]).map(|_| ())
 }
 
 fn insert_sync(tx: &Connection, row: &SyncRow) -> rusqlite::Result<()> {
@@ -234,4 +262,28 @@ fn parts(cause: Option<&Cause>) -> (Option<&str>, Option<&str>) {
 
 fn json(value: &impl Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rusqlite::StatementStatus;
+
+    use super::super::{SqliteStore, connect};
+    use super::*;
+
+    /// SQLite may prepare a statement anew for each value when there is a partial index that some values would let it use:
+    /// that once took more than half of the time of an append.
+    #[test]
+    fn a_statement_is_prepared_once_whatever_values_it_is_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(dir.path()).unwrap();
+        let connection = connect(&store.path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+        let mut find = connection.prepare_cached(FIND).unwrap();
+        for n in 0..4_u8 {
+            assert_eq!(find.query_row([[n; 16]], |_| Ok(())).optional().unwrap(), None);
+        }
+        assert_eq!(find.get_status(StatementStatus::RePrepare), 0);
+    }
 }
