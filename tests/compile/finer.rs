@@ -204,6 +204,9 @@ fn the_shortcut_dialect() {
             (Params, "component: {cmd: a, inputs: [{name: p, type: int}], params: {p: word}}"),
             (Params, "params: {p: word}\ncomponent: {cmd: a, inputs: [{name: p, type: int}], params: {p: 1}}"),
             (Params, "component: {cmd: a, runPatch: {foo: 1}}"),
+            (Sound, "hubRef: \"\"\npathRef: \"\"\ncmd: a"),
+            (Params, "run: {kind: dag, operations: [{name: a, cmd: a}, {name: a, cmd: b}]}"),
+            (Params, "run: {kind: dag, operations: [{name: a, cmd: a, schedule: {kind: cron, cron: \"0 0 * * *\"}}]}"),
             // What fails later hides nothing that is wrong now.
             (Shape, "inputs: [{name: p, type: int, value: word}]\nrun: {kind: job}\nports: [80]"),
         ],

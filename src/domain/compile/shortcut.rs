@@ -4,6 +4,8 @@
 //!
 //! A document is of this dialect when it uses something that only this dialect has; everything else is classic.
 
+mod fields;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -15,15 +17,12 @@ use super::merge::{merge, strategy_of};
 use super::patch;
 use super::schema::Shape;
 use super::text::shown;
-use super::value::{flag, is_template};
+use super::value::flag;
 use super::violation;
 use crate::domain::diagnostic::{Code, Diagnostic};
-use crate::domain::quantity::Quantity;
 use crate::domain::spec::{PatchStrategy, is_long_form};
+use fields::{SHORTCUTS, apply, is_given, limits_of, places};
 
-/// The fields that are lowered onto `run`, in this order.
-const SHORTCUTS: [&str; 10] =
-    ["ports", "container", "cmd", "env", "resources", "environment", "init", "connections", "sidecars", "volumes"];
 /// The fields of a component; the others are those of an operation.
 const OF_COMPONENT: [&str; 2] = ["inputs", "outputs"];
 /// Fields that only an operation has.
@@ -42,8 +41,6 @@ const OF_OPERATION: [&str; 11] = [
 ];
 /// The fields that name a component.
 const REFERENCES: [&str; 4] = ["hubRef", "pathRef", "urlRef", "dagRef"];
-/// The resource that `gpu` means.
-const GPU: &str = "nvidia.com/gpu";
 
 /// Whether a document uses what only this dialect has.
 pub(super) fn is_shortcut(document: &Document) -> bool {
@@ -71,7 +68,7 @@ fn uses(map: &Map<String, Value>) -> bool {
 }
 
 /// What the original finds out only when it makes a run: such a document has its shape, but stands for no classic one.
-pub(super) const LATE: [Code; 2] = [codes::BAD_PATCH, codes::ONE_REFERENCE];
+pub(super) const LATE: [Code; 4] = [codes::BAD_PATCH, codes::ONE_REFERENCE, codes::SAME_OPERATION, codes::BAD_SCHEDULE];
 
 /// The classic document that one in this dialect stands for; problems are at their places in the one written.
 pub(super) fn lowered(document: &Document, room: Room, problems: &mut Vec<Diagnostic>) -> Option<Document> {
@@ -108,13 +105,14 @@ impl Lowering<'_> {
     fn part(&mut self, map: &Map<String, Value>, from: &str, to: &str, standing: Standing) -> Map<String, Value> {
         self.check(map, from);
         let has = |keys: &[&str]| keys.iter().any(|key| is_given(map, key));
+        let refers = REFERENCES.iter().any(|key| is_given(map, key) && map[*key] != "");
         let preset = map.get("isPreset").and_then(flag) == Some(true);
         let is_component = match standing {
             Standing::Component => true,
             Standing::Node | Standing::Root(Room::Patch) => false,
             Standing::Root(_) if preset => false,
             Standing::Root(room) => match map.get("kind").and_then(Value::as_str) {
-                Some("component") => !has(&OF_OPERATION) && !has(&REFERENCES) && !has(&["component"]),
+                Some("component") => !has(&OF_OPERATION) && !refers && !has(&["component"]),
                 Some(_) => false,
                 None => room == Room::Components,
             },
@@ -132,7 +130,7 @@ impl Lowering<'_> {
         whole.extend(kept.map(|(key, value)| (key.clone(), value.clone())));
         // Where presets are kept they are merged over others; anywhere else one that has a run is an operation too.
         let is_patch = standing == Standing::Root(Room::Patch) || preset && standing == Standing::Root(Room::Presets);
-        if is_patch || has(&REFERENCES) && !has(&["component"]) {
+        if is_patch || refers && !has(&["component"]) {
             let mut run = map.get("run").and_then(Value::as_object).cloned().unwrap_or_default();
             self.graph(&mut run, &format!("{from}/run"), &format!("{to}/runPatch"));
             run.shift_remove("kind");
@@ -305,6 +303,10 @@ impl Lowering<'_> {
 
     /// Lowers the operations and components of a graph.
     fn graph(&mut self, run: &mut Map<String, Value>, from: &str, to: &str) {
+        // Inner graphs are looked at when their turn comes.
+        if !from.contains("/operations/") {
+            self.operations(run, from);
+        }
         for (list, standing) in [("operations", Standing::Node), ("components", Standing::Component)] {
             let parts = run.get_mut(list).and_then(Value::as_array_mut);
             for (i, part) in parts.into_iter().flatten().enumerate() {
@@ -312,6 +314,27 @@ impl Lowering<'_> {
                 let (from, to) = (format!("{from}/{list}/{i}"), format!("{to}/{list}/{i}"));
                 self.moved.insert(to.clone(), from.clone());
                 *part = Value::Object(self.part(map, &from, &to, standing));
+            }
+        }
+    }
+
+    /// Checks what only this dialect asks of the operations of a graph.
+    fn operations(&mut self, run: &Map<String, Value>, from: &str) {
+        let mut names = BTreeMap::new();
+        for (i, operation) in run.get("operations").and_then(Value::as_array).into_iter().flatten().enumerate() {
+            let Some(operation) = operation.as_object() else { continue };
+            let place = |key: &str| self.document.place(&format!("{from}/operations/{i}/{key}"));
+            let name = operation.get("name").and_then(Value::as_str).unwrap_or_default();
+            if let Some(first) = names.insert(name, i).filter(|_| !name.is_empty()) {
+                let message = format!("two operations of the graph are called `{}`", shown(name));
+                let first = self.document.place(&format!("{from}/operations/{first}/name"));
+                let problem = Diagnostic::error(codes::SAME_OPERATION, place("name"), message);
+                self.problems.push(problem.help("give each a name of its own").see(first, "the first one"));
+            }
+            if is_given(operation, "schedule") {
+                let message = "an operation of a graph has no schedule of its own";
+                let problem = Diagnostic::error(codes::BAD_SCHEDULE, place("schedule"), message);
+                self.problems.push(problem.help("give the graph a schedule"));
             }
         }
     }
@@ -359,11 +382,6 @@ impl Lowering<'_> {
     }
 }
 
-/// Whether a field is written, and not as null.
-fn is_given(map: &Map<String, Value>, key: &str) -> bool {
-    map.get(key).is_some_and(|value| !value.is_null())
-}
-
 /// Params that nothing declares are template variables here.
 fn loosen(whole: &mut Map<String, Value>) {
     for param in whole.get_mut("params").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
@@ -381,130 +399,5 @@ fn loosen(whole: &mut Map<String, Value>) {
         for param in params.filter_map(Value::as_object_mut) {
             param.entry("contextOnly").or_insert(json!(true));
         }
-    }
-}
-
-/// Which part of a run stood at which root field of what was written.
-fn places<'a>(run: &'a str, from: &'a str, map: &'a Map<String, Value>) -> impl Iterator<Item = (String, String)> + 'a {
-    let of = move |key: &'static str| {
-        let parts: &[&str] = match key {
-            "cmd" => &["/container/command", "/container/args"],
-            "env" => &["/container/env"],
-            "resources" => &["/container/resources"],
-            _ => return vec![(format!("{run}/{key}"), format!("{from}/{key}"))],
-        };
-        parts.iter().map(|part| (format!("{run}{part}"), format!("{from}/{key}"))).collect()
-    };
-    SHORTCUTS.into_iter().filter(|key| is_given(map, key)).flat_map(of)
-}
-
-/// Lowers the root fields onto a run, one after the other.
-fn apply(run: &mut Map<String, Value>, map: &Map<String, Value>) {
-    let strategy = strategy_of(map, PatchStrategy::PostMerge);
-    for key in SHORTCUTS {
-        let Some(value) = map.get(key).filter(|value| !value.is_null()) else { continue };
-        let lowered = match key {
-            "cmd" => {
-                let lines: Vec<&str> = match value {
-                    Value::Array(lines) => lines.iter().filter_map(Value::as_str).collect(),
-                    one => one.as_str().into_iter().collect(),
-                };
-                let script = std::iter::once("set -e").chain(lines).collect::<Vec<_>>().join("\n");
-                let container = json!({"container": {"command": ["/bin/sh", "-c"], "args": [script]}});
-                patch::apply(run, container.as_object(), PatchStrategy::Replace);
-                continue;
-            }
-            "env" => {
-                let entry = |(name, value): (&String, &Value)| json!({ "name": name, "value": value });
-                let entries: Vec<Value> = value.as_object().into_iter().flatten().map(entry).collect();
-                // Of two variables of one name the later one is meant.
-                let named = |one: &Value, name: &Value| one.get("name") == Some(name);
-                if let Some(list) =
-                    run.get_mut("container").and_then(|one| one.get_mut("env")).and_then(Value::as_array_mut)
-                {
-                    list.retain(|one| !entries.iter().any(|entry| named(one, &entry["name"])));
-                }
-                json!({"container": {"env": entries}})
-            }
-            "resources" => json!({"container": {"resources": resources(value)}}),
-            _ => json!({ key: value }),
-        };
-        patch::apply(run, lowered.as_object(), strategy);
-    }
-}
-
-/// `{cpu: "500m..1", gpu: 1}` as requests and limits.
-fn resources(written: &Value) -> Value {
-    let (mut requests, mut limits) = (Map::new(), Map::new());
-    for (key, amount) in written.as_object().into_iter().flatten() {
-        let name = if key == "gpu" { GPU } else { key };
-        let (low, high) = limits_of(key, amount).unwrap_or_default();
-        requests.extend(low.map(|low| (name.to_owned(), low)));
-        limits.extend(high.map(|high| (name.to_owned(), high)));
-    }
-    let sides = [("requests", requests), ("limits", limits)];
-    Value::Object(
-        sides
-            .into_iter()
-            .filter(|(_, side)| !side.is_empty())
-            .map(|(key, side)| (key.to_owned(), Value::Object(side)))
-            .collect(),
-    )
-}
-
-/// The request and the limit of a resource: `a..b`; one amount of `cpu` or `memory` is a request, one count of anything
-/// else is both. The error is a sentence.
-fn limits_of(key: &str, amount: &Value) -> Result<(Option<Value>, Option<Value>), String> {
-    if key == GPU {
-        return Err(format!("`{GPU}` is written `gpu` here"));
-    }
-    if !["cpu", "memory", "gpu"].contains(&key) && !key.contains('/') {
-        return Err(format!(
-            "`{}` is not a resource: `cpu`, `memory`, `gpu`, or one with a `/` in its name",
-            shown(key)
-        ));
-    }
-    let counted = !["cpu", "memory"].contains(&key);
-    let wrong = || format!("{} is not an amount of `{}`", violation::quoted(amount), shown(key));
-    let read = |text: &str| -> Result<Option<Value>, String> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Ok(None);
-        }
-        if counted {
-            return text.parse::<i64>().ok().filter(|n| *n >= 0).map(|n| Some(json!(n))).ok_or_else(wrong);
-        }
-        Quantity::parse(text).map(|_| Some(json!(text))).map_err(|_| wrong())
-    };
-    match amount {
-        Value::Number(number) if counted => {
-            let count = number.as_u64().ok_or_else(wrong)?;
-            Ok((Some(json!(count)), Some(json!(count))))
-        }
-        Value::Number(number) if number.as_f64().is_some_and(|number| number >= 0.0) => {
-            Ok((Some(amount.clone()), None))
-        }
-        Value::String(text) if !is_template(amount) => match text.split_once("..") {
-            None => {
-                let one = read(text)?.ok_or_else(wrong)?;
-                Ok(if counted { (Some(one.clone()), Some(one)) } else { (Some(one), None) })
-            }
-            Some((low, high)) => {
-                let (low, high) = (read(low)?, read(high)?);
-                let amount = |value: &Option<Value>| {
-                    let text =
-                        value.as_ref().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))?;
-                    Quantity::parse(&text).ok()
-                };
-                if low.is_none() && high.is_none() {
-                    return Err(wrong());
-                }
-                if amount(&low).zip(amount(&high)).is_some_and(|(low, high)| low > high) {
-                    return Err(format!("the request of `{}` is above its limit", shown(key)));
-                }
-                Ok((low, high))
-            }
-        },
-        _ => Err(wrong()),
     }
 }
