@@ -130,7 +130,7 @@ pub const SECTIONS: [&str; 6] = ["namespace", "mount", "plugins", "termination",
 /// The fields of an operation that a target does nothing with, in the order of the table. `sections` may hold others than
 /// [`SECTIONS`]; nobody looks at them.
 pub fn unhonoured(sections: &Map<String, Value>, run: &Value, target: TargetKind) -> Vec<Unhonoured> {
-    let mut found = Found { pointers: vec![None; RULES.len()], at: String::new() };
+    let mut found = Found { pointers: Vec::new(), at: String::new() };
     let roots = roots();
     for (section, value) in sections.iter().filter(|(section, _)| SECTIONS.contains(&section.as_str())) {
         if let Some(node) = roots.inner(section) {
@@ -143,10 +143,11 @@ pub fn unhonoured(sections: &Map<String, Value>, run: &Value, target: TargetKind
     if let Some(node) = roots.inner("POD") {
         each_pod(run, &mut |at, pod| found.look(node, pod, at.trim_start_matches('/')));
     }
-    let rules = RULES.iter().zip(found.pointers);
-    rules
+    found.pointers.sort_unstable();
+    let pointers = found.pointers.into_iter();
+    pointers
         .filter_map(|(rule, pointer)| {
-            let (why, pointer) = (rule.why(target)?, pointer?);
+            let why = RULES[rule].why(target)?;
             let field = pointer.trim_start_matches('/').replace('/', ".");
             let message = format!("`{field}` has no effect on a {} agent: {why}", target.word());
             Some(Unhonoured { pointer, message })
@@ -190,9 +191,9 @@ fn roots() -> &'static Node {
     })
 }
 
-/// Where each rule met a field that asks for something, the first time: many containers or replicas say it once.
+/// Where rules met a field that asks for something, each the first time: many containers or replicas say it once.
 struct Found {
-    pointers: Vec<Option<String>>,
+    pointers: Vec<(usize, String)>,
     /// Where the walk is.
     at: String,
 }
@@ -203,8 +204,9 @@ impl Found {
         self.at.push('/');
         self.at.push_str(step);
         for rule in &node.rules {
-            if self.pointers[*rule].is_none() && asks(RULES[*rule].asks, value) {
-                self.pointers[*rule] = Some(self.at.clone());
+            let is_found = self.pointers.iter().any(|(found, _)| found == rule);
+            if !is_found && asks(RULES[*rule].asks, value) {
+                self.pointers.push((*rule, self.at.clone()));
             }
         }
         match value {
@@ -264,7 +266,7 @@ fn asks(asks: Asks, value: &Value) -> bool {
         Value::Object(map) => map.is_empty(),
         _ => false,
     };
-    let truth = match value {
+    let truth = || match value {
         Value::Bool(truth) => Some(*truth),
         Value::String(text) => match text.to_lowercase().as_str() {
             "true" | "yes" | "on" | "y" | "t" | "1" => Some(true),
@@ -277,8 +279,8 @@ fn asks(asks: Asks, value: &Value) -> bool {
     !empty
         && match asks {
             Asks::Anything => true,
-            Asks::True => truth == Some(true),
-            Asks::False => truth == Some(false),
+            Asks::True => truth() == Some(true),
+            Asks::False => truth() == Some(false),
         }
 }
 

@@ -1,6 +1,7 @@
 //! Canonical bytes and their digests: keys sorted, one form for a number, nothing that only people read.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use serde_json::Value;
 
@@ -12,8 +13,13 @@ pub fn digest_of(value: &Value) -> Digest {
 }
 
 /// Values in canonical form, one after the other; each says by itself where it ends.
-#[derive(Default)]
-pub(super) struct Canonical(Vec<u8>);
+pub(super) struct Canonical(String);
+
+impl Default for Canonical {
+    fn default() -> Self {
+        Self(String::with_capacity(1024))
+    }
+}
 
 impl Canonical {
     /// Adds a value.
@@ -41,65 +47,68 @@ impl Canonical {
             string(key, &mut self.0);
             string(text, &mut self.0);
         }
-        self.0.push(b';');
+        self.0.push(';');
         self
     }
 
     /// The digest of all that was added.
     pub fn digest(self) -> Digest {
-        Digest::of(&self.0)
+        Digest::of(self.0.as_bytes())
     }
 }
 
 /// Writes a value with sorted keys and without spaces; `1.0` is written as `1`.
-fn canonical(value: &Value, out: &mut Vec<u8>) {
+fn canonical(value: &Value, out: &mut String) {
+    // Writing to a text never fails.
     match value {
-        Value::Null => out.extend(b"null"),
-        Value::Bool(b) => out.extend(if *b { &b"true"[..] } else { b"false" }),
+        Value::Null => out.push_str("null"),
+        Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
         Value::Number(n) => match n.as_f64() {
-            Some(f) if n.is_f64() && f.fract() == 0.0 && f.abs() < 9e15 => out.extend((f as i64).to_string().bytes()),
-            _ => out.extend(n.to_string().bytes()),
+            Some(f) if n.is_f64() && f.fract() == 0.0 && f.abs() < 9e15 => _ = write!(out, "{}", f as i64),
+            _ => _ = write!(out, "{n}"),
         },
         Value::String(text) => string(text, out),
         Value::Array(list) => {
-            out.push(b'[');
+            out.push('[');
             for (i, one) in list.iter().enumerate() {
                 if i > 0 {
-                    out.push(b',');
+                    out.push(',');
                 }
                 canonical(one, out);
             }
-            out.push(b']');
+            out.push(']');
         }
         Value::Object(map) => mapping(map.iter().collect(), out),
     }
 }
 
 /// Writes entries sorted by key.
-fn mapping(mut entries: Vec<(&String, &Value)>, out: &mut Vec<u8>) {
+fn mapping(mut entries: Vec<(&String, &Value)>, out: &mut String) {
     entries.sort_unstable_by_key(|(key, _)| *key);
-    out.push(b'{');
+    out.push('{');
     for (i, (key, one)) in entries.into_iter().enumerate() {
         if i > 0 {
-            out.push(b',');
+            out.push(',');
         }
         string(key, out);
-        out.push(b':');
+        out.push(':');
         canonical(one, out);
     }
-    out.push(b'}');
+    out.push('}');
 }
 
 /// A text between quotes. Only quotes and backslashes are escaped: enough for two texts never to look alike.
-fn string(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    for byte in text.bytes() {
-        if matches!(byte, b'"' | b'\\') {
-            out.push(b'\\');
-        }
-        out.push(byte);
+fn string(text: &str, out: &mut String) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\')) {
+        out.push_str(&rest[..at]);
+        out.push('\\');
+        out.push_str(&rest[at..=at]);
+        rest = &rest[at + 1..];
     }
-    out.push(b'"');
+    out.push_str(rest);
+    out.push('"');
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use granit_parser::Span;
 use serde_json::Value;
 
+use super::field::Lookup;
 use crate::domain::diagnostic::Place;
 use crate::domain::places::FieldPlaces;
 
@@ -77,6 +78,15 @@ pub(super) fn number(n: usize) -> u32 {
 }
 
 impl Document {
+    /// The value under a JSON pointer.
+    pub fn at(&self, pointer: &str) -> Option<&Value> {
+        pointer.split('/').skip(1).try_fold(&self.value, |value, token| match value {
+            Value::Object(map) => map.field(&unescape_token(token)),
+            Value::Array(list) => list.get(token.parse::<usize>().ok()?),
+            _ => None,
+        })
+    }
+
     /// The place of the value under a JSON pointer, or of the nearest thing around it that exists.
     pub fn place(&self, pointer: &str) -> Place {
         self.mark(pointer).value.place(&self.file)

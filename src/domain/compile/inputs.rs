@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
+use super::field::Lookup;
 use super::graph::Known;
 use super::load::Source;
 use super::text::shown;
@@ -31,37 +32,40 @@ pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>
                 let message = format!("`{name}` is a variable of every template");
                 problems.push(Diagnostic::error(codes::RESERVED_NAME, place, message).help("choose another name"));
             }
-            if io.get("isFlag").and_then(flag) == Some(true) && word != Some("bool") {
+            if io.field("isFlag").and_then(flag) == Some(true) && word != Some("bool") {
                 let message = format!("`{}` is a flag, but not of type `bool`", shown(name));
                 let place = at.place(&path("/isFlag"));
                 problems.push(Diagnostic::error(codes::FLAG_NOT_BOOL, place, message).help("write `type: bool`"));
             }
-            if let Some(pattern) = io.get("validation").and_then(|rules| rules.get("regex")).and_then(Value::as_str)
+            if let Some(pattern) = io.field("validation").and_then(|rules| rules.field("regex")).and_then(Value::as_str)
                 && !rules::is_regex(pattern)
             {
                 let message = format!("`{}` is not a regular expression", shown(pattern));
                 let place = at.place(&path("/validation/regex"));
                 // Without a value nothing is compared with it yet.
-                problems.push(match io.get("value").filter(|value| !value.is_null() && word.is_some()) {
+                problems.push(match io.field("value").filter(|value| !value.is_null() && word.is_some()) {
                     Some(_) => Diagnostic::error(codes::BAD_REGEX, place, message),
                     None => Diagnostic::warning(codes::FAILS_LATER, place, message),
                 });
             }
-            let has_rules = io.get("validation").and_then(Value::as_object).is_some_and(|rules| !rules.is_empty());
+            let has_rules = io.field("validation").and_then(Value::as_object).is_some_and(|rules| !rules.is_empty());
             if has_rules && word.is_none() {
                 let message = format!("`{}` has no type, so its rules have no effect", shown(name));
                 let problem = Diagnostic::warning(codes::RULE_WITHOUT_TYPE, at.place(&path("/validation")), message);
                 problems.push(problem.help("write `type: …`"));
             }
-            let Some(value) = io.get("value") else { continue };
-            if io.get("isOptional").is_some_and(|word| flag(word) == Some(false) || word.is_null() && !value.is_null())
+            let Some(value) = io.field("value") else { continue };
+            if io
+                .field("isOptional")
+                .is_some_and(|word| flag(word) == Some(false) || word.is_null() && !value.is_null())
             {
                 let message = format!("`{}` must be given and has a default", shown(name));
                 let problem = Diagnostic::error(codes::REQUIRED_WITH_DEFAULT, at.place(&path("/isOptional")), message);
                 problems.push(problem.help("remove `isOptional: false`, or the default"));
             }
             // An output of a graph may be that of one of its operations.
-            let of_graph = component.get("run").and_then(|run| run.get("kind")).and_then(Value::as_str) == Some("dag");
+            let of_graph =
+                component.field("run").and_then(|run| run.field("kind")).and_then(Value::as_str) == Some("dag");
             if section == "outputs" && of_graph && template_ref(value).is_some() {
                 continue;
             }
@@ -150,16 +154,17 @@ pub(super) fn bind(
     let siblings = scope.siblings();
     let mut bound = Bound::default();
     let none = Map::new();
-    let params = operation.get("params").and_then(Value::as_object).unwrap_or(&none);
+    let params = operation.field("params").and_then(Value::as_object).unwrap_or(&none);
     let find = |name: &str| {
         let named = |io: &&Value| text_of(io, "name") == Some(name);
-        declared(component, "inputs").filter(named).last().or(declared(component, "outputs").filter(named).last())
+        let outputs = || declared(component, "outputs").filter(named).last();
+        declared(component, "inputs").filter(named).last().or_else(outputs)
     };
     for (name, param) in params {
         let pointer = || format!("/params/{}", super::document::escape_token(name));
         let long = param.as_object().filter(|map| is_long_form(map));
-        let value = long.map_or(Some(param), |map| map.get("value")).unwrap_or(&Value::Null);
-        let is = |key: &str| long.and_then(|map| map.get(key)).and_then(flag) == Some(true);
+        let value = long.map_or(Some(param), |map| map.field("value")).unwrap_or(&Value::Null);
+        let is = |key: &str| long.and_then(|map| map.field(key)).and_then(flag) == Some(true);
         let io = find(name);
         let form = form(io, long);
         if form != InputForm::default() {
@@ -179,7 +184,7 @@ pub(super) fn bind(
             problems.push(Diagnostic::error(codes::UNKNOWN_PARAM, at.key_place(&pointer()), message).help(help));
             continue;
         }
-        let written = long.and_then(|map| map.get("ref")).and_then(Value::as_str);
+        let written = long.and_then(|map| map.field("ref")).and_then(Value::as_str);
         // Inside a graph, a value that is only `{{ ops.NAME.outputs.x }}` means the same as a ref.
         let short = siblings.and_then(|_| template_ref(value));
         if let Some((reference, path)) = written.map(|ref_| (ref_, value.as_str().unwrap_or_default())).or(short) {
@@ -202,7 +207,7 @@ pub(super) fn bind(
             };
             problems.push(problem.help("it needs a connection, or the type git, dockerfile, file or artifacts"));
         }
-        let variable = long.and_then(|map| map.get("toEnv")).and_then(Value::as_str);
+        let variable = long.and_then(|map| map.field("toEnv")).and_then(Value::as_str);
         if let Some(variable) = variable {
             bound.to_env.insert(variable.to_owned(), name.clone());
         }
@@ -226,13 +231,13 @@ pub(super) fn bind(
     for io in declared(component, "inputs") {
         let name = text_of(io, "name").unwrap_or_default();
         let given = params.contains_key(name);
-        match io.get("value") {
+        match io.field("value") {
             _ if !given && waits(name) => {}
             Some(value) if !given => {
                 let typed = read(type_of(io), is_list(io), value);
                 bound.inputs.insert(name.to_owned(), typed.unwrap_or_else(|_| value.clone()));
             }
-            None if !given && io.get("isOptional").and_then(flag) != Some(true) && !delayed(io, false) => {
+            None if !given && io.field("isOptional").and_then(flag) != Some(true) && !delayed(io, false) => {
                 required(name, "input", at, problems);
             }
             None if !given => {
@@ -259,7 +264,7 @@ pub(super) fn bind(
     }
     for io in declared(component, "outputs") {
         let name = text_of(io, "name").unwrap_or_default();
-        let optional = io.get("isOptional").and_then(flag) == Some(true) || io.get("value").is_some();
+        let optional = io.field("isOptional").and_then(flag) == Some(true) || io.field("value").is_some();
         if !delayed(io, true) && !optional && !params.contains_key(name) {
             required(name, "output", at, problems);
         }
@@ -273,19 +278,19 @@ pub(super) fn bind(
 
 /// Whether nothing is no value of an input: it is of a type, and may not be left out.
 fn must_be_given(io: &Value) -> bool {
-    let optional = io.get("isOptional").and_then(flag) == Some(true) || io.get("value").is_some();
+    let optional = io.field("isOptional").and_then(flag) == Some(true) || io.field("value").is_some();
     !optional && type_of(io).is_some()
 }
 
 /// What a declaration and a param say of an input; the param has the last word.
 fn form(io: Option<&Value>, param: Option<&Map<String, Value>>) -> InputForm {
     let said = |key: &str| {
-        let by_param = param.and_then(|param| param.get(key)).filter(|value| !value.is_null());
-        by_param.or_else(|| io.and_then(|io| io.get(key)))
+        let by_param = param.and_then(|param| param.field(key)).filter(|value| !value.is_null());
+        by_param.or_else(|| io.and_then(|io| io.field(key)))
     };
     InputForm {
         io_type: io.and_then(|io| type_of(io)).map(str::to_owned),
-        is_flag: io.and_then(|io| io.get("isFlag")).and_then(flag) == Some(true),
+        is_flag: io.and_then(|io| io.field("isFlag")).and_then(flag) == Some(true),
         to_init: said("toInit").and_then(flag) == Some(true),
         connection: said("connection").and_then(Value::as_str).map(str::to_owned),
     }
@@ -314,11 +319,11 @@ pub(super) fn template_ref(value: &Value) -> Option<(&str, &str)> {
 
 /// Whether an input takes a list of values of its type.
 pub(super) fn is_list(io: &Value) -> bool {
-    io.get("isList").and_then(flag) == Some(true)
+    io.field("isList").and_then(flag) == Some(true)
 }
 
 fn can_init(io: &Value, long: Option<&Map<String, Value>>) -> bool {
-    let connection = io.get("connection").or_else(|| long.and_then(|map| map.get("connection")));
+    let connection = io.field("connection").or_else(|| long.and_then(|map| map.field("connection")));
     connection.is_some_and(Value::is_string) || type_of(io).is_some_and(|word| INIT_TYPES.contains(&word))
 }
 
@@ -329,8 +334,11 @@ fn value_place(at: &Source<'_>, name: &str, long: bool) -> Place {
 
 /// Whether a value is checked only when the run starts.
 fn delayed(io: &Value, default: bool) -> bool {
-    let written =
-        io.get("validation").and_then(|rules| rules.get("delay")).or_else(|| io.get("delayValidation")).and_then(flag);
+    let written = io
+        .field("validation")
+        .and_then(|rules| rules.field("delay"))
+        .or_else(|| io.field("delayValidation"))
+        .and_then(flag);
     written.unwrap_or(default)
 }
 
@@ -356,7 +364,7 @@ fn argument(io: &Value, name: &str, value: &Value) -> String {
     if let Some(format) = text_of(io, "argFormat") {
         return fill(format, name, &text);
     }
-    if io.get("isFlag").and_then(flag) == Some(true) {
+    if io.field("isFlag").and_then(flag) == Some(true) {
         // A template is only known to be true when the run starts.
         return match flag(value) {
             Some(true) => format!("--{name}"),
@@ -392,7 +400,7 @@ pub(super) fn declared<'v>(
     component: &'v Map<String, Value>,
     section: &str,
 ) -> impl Iterator<Item = &'v Value> + use<'v> {
-    component.get(section).and_then(Value::as_array).into_iter().flatten()
+    component.field(section).and_then(Value::as_array).into_iter().flatten()
 }
 
 /// The type of an input, if it has one.
@@ -401,5 +409,5 @@ pub(super) fn type_of(io: &Value) -> Option<&str> {
 }
 
 pub(super) fn text_of<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
-    value.get(key).and_then(Value::as_str)
+    value.field(key).and_then(Value::as_str)
 }

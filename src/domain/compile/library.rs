@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::checks::near;
 use super::codes;
+use super::field::Lookup;
 use super::load::{Loaded, Source};
 use super::text::shown;
 use crate::domain::diagnostic::{Diagnostic, Place, Severity};
@@ -137,8 +138,8 @@ impl<'d> Library<'d> {
         path: &str,
         project: Option<&str>,
     ) -> Option<Result<Target<'d>, Missing>> {
-        let text = |key: &str| operation.get(key).and_then(Value::as_str);
-        if operation.get("component").is_some_and(Value::is_object) {
+        let text = |key: &str| operation.field(key).and_then(Value::as_str);
+        if operation.field("component").is_some_and(Value::is_object) {
             return Some(Ok(Target { path: path.to_owned(), source: at.at("/component") }));
         }
         let found = if let Some(name) = text("hubRef") {
@@ -165,7 +166,7 @@ impl<'d> Library<'d> {
 
 /// The kind of a document.
 pub(super) fn kind<'d>(target: &Target<'d>) -> Option<&'d str> {
-    target.source.map()?.get("kind")?.as_str()
+    target.source.map()?.field("kind")?.as_str()
 }
 
 /// Where the copy of a hub component lies; an owner before the name is no part of it.

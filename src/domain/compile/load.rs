@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::codes;
 use super::document::Document;
+use super::field::Lookup;
 use super::parse::{MAX_FILE_BYTES, MAX_PROBLEMS, parse, too_large};
 use super::schema::Shape;
 use super::text::shown;
@@ -100,7 +101,7 @@ impl<'d> Source<'d> {
 
     /// The part itself, if it is a mapping.
     pub fn map(&self) -> Option<&'d Map<String, Value>> {
-        self.document.value.pointer(&self.base).and_then(Value::as_object)
+        self.document.at(&self.base).and_then(Value::as_object)
     }
 }
 
@@ -288,10 +289,10 @@ fn shape_of(document: &Document, room: Room, problems: &mut Vec<Diagnostic>) -> 
         problems.push(Diagnostic::error(codes::NOT_A_MAPPING, document.place(""), message));
         return None;
     };
-    let kind = map.get("kind");
+    let kind = map.field("kind");
     let word = kind.and_then(Value::as_str);
     let known = Kind::ALL.into_iter().find(|kind| Some(kind.word()) == word);
-    let preset = map.get("isPreset") == Some(&Value::Bool(true));
+    let preset = map.field("isPreset") == Some(&Value::Bool(true));
     if room == Room::Patch && (kind.is_none() || known == Some(Kind::Operation)) {
         return Some(Shape::Patch);
     }
@@ -323,7 +324,7 @@ fn shape_of(document: &Document, room: Room, problems: &mut Vec<Diagnostic>) -> 
 
 /// What a document is about, for people: `queue us-east/gpu`.
 pub(super) fn label(value: &Value) -> String {
-    let text = |key: &str| value.get(key).and_then(Value::as_str).map(shown);
+    let text = |key: &str| value.field(key).and_then(Value::as_str).map(shown);
     let kind = text("kind").unwrap_or_else(|| "preset".to_owned());
     match (kind.as_str(), text("agent"), text("name")) {
         ("queue", Some(agent), Some(name)) => format!("queue {agent}/{name}"),

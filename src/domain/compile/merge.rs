@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::field::Lookup;
 use crate::domain::spec::PatchStrategy;
 
 /// The keys of free mappings: these are taken whole by `replace` and `isnull`; every other mapping is a section that
@@ -25,7 +26,7 @@ pub(super) fn merge<'v>(
     strategy: PatchStrategy,
 ) {
     for (key, patch) in new {
-        match current.get_mut(key) {
+        match current.field_mut(key) {
             None => {
                 current.insert(key.clone(), patch.clone());
             }
@@ -42,7 +43,7 @@ fn merge_value(key: &str, current: &mut Value, new: &Value, strategy: PatchStrat
     let keeps = matches!(strategy, PatchStrategy::PreMerge | PatchStrategy::Isnull);
     match (&mut *current, new) {
         (Value::Object(ours), Value::Object(theirs)) => {
-            let other_kind = ours.get("kind").zip(theirs.get("kind")).is_some_and(|(a, b)| a != b);
+            let other_kind = ours.field("kind").zip(theirs.field("kind")).is_some_and(|(a, b)| a != b);
             if key == "container" {
                 merge_container(ours, theirs, strategy);
             } else if other_kind {
@@ -77,7 +78,7 @@ fn merge_value(key: &str, current: &mut Value, new: &Value, strategy: PatchStrat
 fn merge_container(ours: &mut Map<String, Value>, theirs: &Map<String, Value>, strategy: PatchStrategy) {
     for (key, new) in theirs {
         let keeps = matches!(strategy, PatchStrategy::PreMerge | PatchStrategy::Isnull);
-        match ours.get_mut(key) {
+        match ours.field_mut(key) {
             Some(current) if current.is_object() && new.is_object() && key != "resources" => {
                 if !keeps {
                     *current = new.clone();
@@ -91,7 +92,7 @@ fn merge_container(ours: &mut Map<String, Value>, theirs: &Map<String, Value>, s
 
 /// The strategy that a partial operation names, or another.
 pub(super) fn strategy_of(spec: &Map<String, Value>, default: PatchStrategy) -> PatchStrategy {
-    let word = spec.get("patchStrategy").filter(|word| word.is_string());
+    let word = spec.field("patchStrategy").filter(|word| word.is_string());
     word.and_then(|word| serde_json::from_value(word.clone()).ok()).unwrap_or(default)
 }
 

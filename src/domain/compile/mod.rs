@@ -19,6 +19,7 @@ pub mod codes;
 mod compiled;
 mod digest;
 pub mod document;
+mod field;
 mod graph;
 mod inputs;
 pub mod library;
@@ -56,6 +57,7 @@ use crate::domain::spec::Kind;
 pub use alone::{Alone, Asked, Depth, Reference, check_alone, compile_alone};
 pub use digest::digest_of;
 use document::Document;
+use field::Lookup;
 pub use inputs::late;
 use library::Library;
 pub use load::{CompileCache, is_policy};
@@ -107,8 +109,8 @@ fn build(files: &FileSet, loaded: &BTreeMap<String, Arc<Loaded>>, shown: Option<
     let mut found = Diagnostics::default();
     checks::CHECKS.iter().for_each(|(_, check)| check(&written, &mut found));
     let whole = sound;
-    let echo = |problem: &&Diagnostic| whole || !ECHOES.contains(&problem.code);
-    found.iter().filter(echo).for_each(|problem| problems.push(problem.clone()));
+    let echo = |problem: &Diagnostic| whole || !ECHOES.contains(&problem.code);
+    found.into_iter().filter(echo).for_each(|problem| problems.push(problem));
     sound &= problems.errors() == before;
     let components = resolve::components(loaded, &mut problems);
     let (drafts, unsound) = drafts(loaded, &written, &mut problems);
@@ -123,8 +125,8 @@ fn build(files: &FileSet, loaded: &BTreeMap<String, Arc<Loaded>>, shown: Option<
     let (mut workflows, mut operation) = (BTreeMap::new(), None);
     let mut bad = unsound;
     for (name, draft) in &drafts {
-        let mut own = Diagnostics::default();
-        match resolve::resolve(&context, draft, &mut own) {
+        let (resolved, own) = resolve::resolve(&context, draft);
+        match resolved {
             Some(Resolved { workflow, operation: shown }) => {
                 operation = shown.or(operation);
                 workflows.insert(name.clone(), declared(workflow, draft));
@@ -133,8 +135,9 @@ fn build(files: &FileSet, loaded: &BTreeMap<String, Arc<Loaded>>, shown: Option<
                 bad.insert(name.clone(), draft.source.place(""));
             }
         }
-        let echo = |problem: &&Diagnostic| sound || !ECHOES.contains(&problem.code);
-        own.iter().filter(echo).for_each(|problem| problems.push(problem.clone()));
+        let echo = |problem: &Diagnostic| sound || !ECHOES.contains(&problem.code);
+        let about = |problem| checks::about(problem, format!("workflow {name}"));
+        own.into_iter().filter(echo).for_each(|problem| problems.push(about(problem)));
     }
     drop(context);
     let catalog = sound.then(|| catalog(policy, &written, workflows, bad));
@@ -215,6 +218,7 @@ fn drafts<'d>(
     }
     let twice = found
         .iter()
+        .filter(|(_, list)| list.len() > 1)
         .flat_map(|(name, list)| list.iter().map(move |(draft, _)| (name.to_string(), draft.source.document)));
     checks::once("workflow", twice, problems);
     let mut drafts = BTreeMap::new();
@@ -254,7 +258,7 @@ fn workflow_name(
             return None;
         }
     };
-    let project = document.get("project").and_then(Value::as_str).filter(|_| !bare);
+    let project = document.field("project").and_then(Value::as_str).filter(|_| !bare);
     let project = project.and_then(|text| ProjectName::parse(text).ok());
     let known = |project: &ProjectName| {
         written.folders.contains(project) || written.projects.iter().any(|(declared, _)| declared.name == *project)

@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 use super::document::{Document, Mark, Position, number};
@@ -20,12 +19,15 @@ const MAX_DEPTH: usize = 32;
 /// Reads a file of one document; `None` when it is not plain.
 pub(super) fn read(file: &Arc<str>, text: &str) -> Option<Document> {
     let bytes = text.as_bytes();
-    if !bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n');
+    // Chunk by chunk, without a branch for every byte.
+    if !bytes.chunks(64).all(|chunk| chunk.iter().fold(true, |plain, byte| plain & is_plain(byte))) {
         return None;
     }
     // Dense text has a node every six characters or so.
     let marks = Vec::with_capacity(bytes.len() / 6);
-    let mut reader = Reader { text, bytes, at: 0, line: 1, line_start: 0, marks };
+    let (entries, items) = (Vec::with_capacity(32), Vec::with_capacity(8));
+    let mut reader = Reader { text, bytes, at: 0, line: 1, line_start: 0, marks, entries, items };
     reader.next_token()?;
     if bytes[reader.at..].starts_with(b"---\n") && reader.column() == 0 {
         reader.at += 3;
@@ -72,6 +74,11 @@ struct Reader<'t> {
     /// Where that line begins.
     line_start: usize,
     marks: Vec<Mark>,
+    /// The entries so far of the mappings that are being read, innermost last: a mapping is made when their number is
+    /// known.
+    entries: Vec<(&'t str, Value)>,
+    /// The same of lists.
+    items: Vec<Value>,
 }
 
 impl<'t> Reader<'t> {
@@ -172,12 +179,12 @@ impl<'t> Reader<'t> {
         let mark = self.open(self.since(self.at), key, depth)?;
         // As far left as its key, it stands where its first value does.
         let is_flush = key.column() as usize == column + 1;
-        let mut list = Vec::new();
-        while list.is_empty() || self.is_dash() {
+        let first = self.items.len();
+        while self.items.len() == first || self.is_dash() {
             self.at += 1;
             let value = if self.at_end_of_line() {
                 self.next_token()?;
-                if self.column() <= column || (is_flush && list.is_empty()) {
+                if self.column() <= column || (is_flush && self.items.len() == first) {
                     return None;
                 }
                 self.collection(Position::default(), depth + 1)?
@@ -188,8 +195,8 @@ impl<'t> Reader<'t> {
                     Start::Value => self.value(Position::default(), depth + 1)?,
                 }
             };
-            list.push(value);
-            if is_flush && list.len() == 1 {
+            self.items.push(value);
+            if is_flush && self.items.len() == first + 1 {
                 self.marks[mark].value = self.marks[mark + 1].value.beginning();
             }
             if !self.goes_on(column)? {
@@ -197,14 +204,14 @@ impl<'t> Reader<'t> {
             }
         }
         self.close(mark);
-        Some(Value::Array(list))
+        Some(self.list_of(first))
     }
 
     /// A mapping whose first key has been read.
     fn mapping(&mut self, first: Key<'t>, key: Position, depth: usize) -> Option<Value> {
         let column = first.position.column() as usize - 1;
         let mark = self.open(first.position.beginning(), key, depth)?;
-        let mut map = Map::with_capacity(4);
+        let begin = self.entries.len();
         let mut next = first;
         loop {
             let value = if self.at_end_of_line() {
@@ -217,7 +224,7 @@ impl<'t> Reader<'t> {
             } else {
                 self.value(next.position, depth + 1)?
             };
-            insert(&mut map, next.text, value)?;
+            self.entries.push((next.text, value));
             if !self.goes_on(column)? {
                 break;
             }
@@ -225,6 +232,22 @@ impl<'t> Reader<'t> {
             next = following;
         }
         self.close(mark);
+        self.mapping_of(begin)
+    }
+
+    /// The items from a place on as a list.
+    fn list_of(&mut self, first: usize) -> Value {
+        Value::Array(self.items.drain(first..).collect())
+    }
+
+    /// The entries from a place on as a mapping; `None` when a key is long or stands twice.
+    fn mapping_of(&mut self, first: usize) -> Option<Value> {
+        let mut map = Map::with_capacity(self.entries.len() - first);
+        for (key, value) in self.entries.drain(first..) {
+            if key.len() > MAX_KEY_BYTES / 2 || map.insert(key.to_owned(), value).is_some() {
+                return None;
+            }
+        }
         Some(Value::Object(map))
     }
 
@@ -272,19 +295,20 @@ impl<'t> Reader<'t> {
     /// A list in brackets.
     fn brackets(&mut self, key: Position, depth: usize) -> Option<Value> {
         let mark = self.bracket(key, depth)?;
-        let mut list = Vec::new();
-        while self.has_entry(b']', list.is_empty())? {
-            list.push(self.inline(Around::Brackets, Position::default(), depth + 1)?);
+        let first = self.items.len();
+        while self.has_entry(b']', self.items.len() == first)? {
+            let item = self.inline(Around::Brackets, Position::default(), depth + 1)?;
+            self.items.push(item);
         }
         self.close(mark);
-        Some(Value::Array(list))
+        Some(self.list_of(first))
     }
 
     /// A mapping in braces.
     fn braces(&mut self, key: Position, depth: usize) -> Option<Value> {
         let mark = self.bracket(key, depth)?;
-        let mut map = Map::new();
-        while self.has_entry(b'}', map.is_empty())? {
+        let first = self.entries.len();
+        while self.has_entry(b'}', self.entries.len() == first)? {
             let begin = self.at;
             let text = self.scalar(Around::Brackets)?;
             let position = self.since(begin);
@@ -295,10 +319,10 @@ impl<'t> Reader<'t> {
             self.at += 1;
             self.spaces();
             let value = self.inline(Around::Brackets, position, depth + 1)?;
-            insert(&mut map, text, value)?;
+            self.entries.push((text, value));
         }
         self.close(mark);
-        Some(Value::Object(map))
+        self.mapping_of(first)
     }
 
     fn bracket(&mut self, key: Position, depth: usize) -> Option<usize> {
@@ -381,18 +405,6 @@ impl<'t> Reader<'t> {
 /// Whether a word may be a key without a word about it: no merge key, no number, and nothing that is one elsewhere.
 fn is_plain_key(text: &str) -> bool {
     text != "<<" && matches!(resolve(text), Scalar::Text)
-}
-
-/// Adds an entry; `None` when its key is long or taken.
-fn insert(map: &mut Map<String, Value>, key: &str, value: Value) -> Option<()> {
-    if key.len() > MAX_KEY_BYTES / 2 {
-        return None;
-    }
-    match map.entry(key) {
-        Entry::Vacant(free) => drop(free.insert(value)),
-        Entry::Occupied(_) => return None,
-    }
-    Some(())
 }
 
 fn is_blank(byte: Option<u8>) -> bool {

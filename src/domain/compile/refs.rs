@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::checks::later;
+use super::field::Lookup;
 use super::inputs::{Scope, Siblings, declared, is_list, text_of, type_of};
 use super::load::Source;
 use super::text::shown;
@@ -150,12 +151,12 @@ pub(super) fn check_joins(
         let message = "which params the join gives must be written, and this is a template";
         Diagnostic::error(codes::BAD_LINK, at.place(&pointer), message).help("write a template in a field of a join")
     };
-    if operation.get("joins").is_some_and(Value::is_string) {
+    if operation.field("joins").is_some_and(Value::is_string) {
         problems.push(unknown("/joins".to_owned()));
     }
-    let own = |name: &String| operation.get("params").is_some_and(|params| params.get(name).is_some());
-    for (i, join) in operation.get("joins").and_then(Value::as_array).into_iter().flatten().enumerate() {
-        let Some(params) = join.get("params").filter(|params| !params.is_null()) else {
+    let own = |name: &String| operation.field("params").is_some_and(|params| params.field(name).is_some());
+    for (i, join) in operation.field("joins").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let Some(params) = join.field("params").filter(|params| !params.is_null()) else {
             let message = "the join gives nothing: it has no `params`";
             let problem = Diagnostic::error(codes::BAD_LINK, at.place(&format!("/joins/{i}")), message);
             problems.push(problem.help("write for example `params: {losses: {value: outputs.loss}}`"));
@@ -167,7 +168,7 @@ pub(super) fn check_joins(
         for (name, param) in params.as_object().into_iter().flatten().filter(|(name, _)| !own(name)) {
             let pointer = format!("/joins/{i}/params/{}", document::escape_token(name));
             let mut all = ["inputs", "outputs"].iter().flat_map(|section| declared(component, section));
-            let only_context = param.get("contextOnly").and_then(flag) == Some(true);
+            let only_context = param.field("contextOnly").and_then(flag) == Some(true);
             match all.find(|io| text_of(io, "name") == Some(name)) {
                 Some(io) if !is_list(io) && type_of(io) != Some("artifacts") => {
                     let message = format!("a join gives `{}` a list, and the input takes one value", shown(name));
@@ -182,7 +183,7 @@ pub(super) fn check_joins(
                 }
                 _ => {}
             }
-            let value = param.get("value").unwrap_or(&Value::Null);
+            let value = param.field("value").unwrap_or(&Value::Null);
             let fits = match value {
                 Value::String(text) => {
                     let path: Vec<&str> = inside(text).unwrap_or(text).split('.').map(str::trim).collect();

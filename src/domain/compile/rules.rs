@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use jsonschema::PatternOptions;
 use serde_json::{Value, json};
 
+use super::field::Lookup;
 use super::value::has_template;
 use super::violation::{kind_of, quoted};
 
@@ -15,11 +16,12 @@ const MAX_BACKTRACKS: usize = 100_000;
 /// Why a value breaks one of the rules, if it does; the end of a sentence that begins with the value.
 pub(super) fn broken(io: &Value, value: &Value) -> Option<String> {
     // Without a type no rule has an effect, as in the original; `inputs` warns of that.
-    if has_template(value) || super::inputs::type_of(io).is_none() {
+    let old = io.field("options").filter(|options| !options.is_null());
+    let rules = io.field("validation").and_then(Value::as_object);
+    if rules.is_none() && old.is_none() || has_template(value) || super::inputs::type_of(io).is_none() {
         return None;
     }
-    let old = io.get("options").filter(|options| !options.is_null());
-    let rules = io.get("validation").and_then(Value::as_object).into_iter().flatten();
+    let rules = rules.into_iter().flatten();
     let rules = rules
         .map(|(name, rule)| (name.as_str(), rule))
         .filter(|(name, rule)| !rule.is_null() && *name != "delay" && (*name != "options" || old.is_none()));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::checks::time;
+use super::field::Lookup;
 use super::inputs::{declared, text_of};
 use super::load::Source;
 use super::text::{alternatives, escape, shown};
@@ -19,7 +20,7 @@ const MAX_MESSAGE: usize = 240;
 
 /// Checks the sections of an operation as they are written; templates are left for later.
 pub(super) fn check(operation: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
-    let given = |key: &str| operation.get(key).filter(|value| !value.is_null() && !is_template(value));
+    let given = |key: &str| operation.field(key).filter(|value| !value.is_null() && !is_template(value));
     if let Some(matrix) = given("matrix") {
         tell(Matrix::read(matrix), codes::BAD_MATRIX, &at.at("/matrix"), problems);
         empty_space(matrix, at, problems);
@@ -42,16 +43,16 @@ fn check_schedule(schedule: &Value, at: &Source<'_>, problems: &mut Diagnostics)
         faults
     };
     tell(Schedule::read(schedule).map_err(apart), codes::BAD_SCHEDULE, at, problems);
-    if schedule.get("cron").is_none_or(|line| !is_template(line)) {
+    if schedule.field("cron").is_none_or(|line| !is_template(line)) {
         time(at.document, &at.base, schedule, problems);
     }
 }
 
 /// Checks the schedules among the triggers of a workflow.
 pub(super) fn check_triggers(workflow: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
-    let triggers = workflow.get("triggers").and_then(Value::as_array).into_iter().flatten();
+    let triggers = workflow.field("triggers").and_then(Value::as_array).into_iter().flatten();
     for (i, trigger) in triggers.enumerate() {
-        if let Some(schedule) = trigger.get("schedule") {
+        if let Some(schedule) = trigger.field("schedule") {
             check_schedule(schedule, &at.at(&format!("/triggers/{i}/schedule")), problems);
         }
     }
@@ -59,7 +60,7 @@ pub(super) fn check_triggers(workflow: &Map<String, Value>, at: &Source<'_>, pro
 
 /// Checks `earlyStopping` of a component that is a graph.
 pub(super) fn check_run(component: &Map<String, Value>, at: &Source<'_>, problems: &mut Diagnostics) {
-    let rules = component.get("run").and_then(|run| run.get("earlyStopping")).and_then(Value::as_array);
+    let rules = component.field("run").and_then(|run| run.field("earlyStopping")).and_then(Value::as_array);
     for (i, rule) in rules.into_iter().flatten().enumerate().filter(|(_, rule)| !is_template(rule)) {
         let at = at.at(&format!("/run/earlyStopping/{i}"));
         tell(EarlyStopping::read(rule), codes::BAD_MATRIX, &at, problems);
@@ -73,14 +74,14 @@ pub(super) fn check_params(
     at: &Source<'_>,
     problems: &mut Diagnostics,
 ) {
-    let Some(matrix) = operation.get("matrix").filter(|matrix| matrix.is_object()) else { return };
+    let Some(matrix) = operation.field("matrix").filter(|matrix| matrix.is_object()) else { return };
     needs_itself(matrix, operation, component, at, problems);
-    let params = matrix.get("params").and_then(Value::as_object);
+    let params = matrix.field("params").and_then(Value::as_object);
     for (name, written) in params.into_iter().flatten() {
-        let mut inputs = component.get("inputs").and_then(Value::as_array).into_iter().flatten();
-        let input = inputs.rfind(|input| input.get("name").and_then(Value::as_str) == Some(name));
-        let word = input.and_then(|input| input.get("type")).and_then(Value::as_str);
-        let (Some(kind), true) = (written.get("kind").and_then(Value::as_str), input.is_some()) else { continue };
+        let mut inputs = component.field("inputs").and_then(Value::as_array).into_iter().flatten();
+        let input = inputs.rfind(|input| input.field("name").and_then(Value::as_str) == Some(name));
+        let word = input.and_then(|input| input.field("type")).and_then(Value::as_str);
+        let (Some(kind), true) = (written.field("kind").and_then(Value::as_str), input.is_some()) else { continue };
         let (values, types): (_, &[&str]) = match kind {
             "choice" | "pchoice" => continue,
             "daterange" => ("dates", &["date"]),
@@ -107,15 +108,15 @@ fn needs_itself(
     at: &Source<'_>,
     problems: &mut Diagnostics,
 ) {
-    let given = |name: &str| operation.get("params").is_some_and(|params| params.get(name).is_some());
+    let given = |name: &str| operation.field("params").is_some_and(|params| params.field(name).is_some());
     let mut open = declared(component, "inputs").filter_map(|io| text_of(io, "name")).filter(|name| !given(name));
-    let message = match matrix.get("params") {
+    let message = match matrix.field("params") {
         Some(Value::String(template)) => {
             let mut words = template.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
             let Some(name) = open.find(|name| words.any(|word| word == *name)) else { return };
             format!("`{}` is an input, and its value may come from here", shown(name))
         }
-        None | Some(Value::Null) if matrix.get("kind").and_then(Value::as_str) == Some("iterative") => {
+        None | Some(Value::Null) if matrix.field("kind").and_then(Value::as_str) == Some("iterative") => {
             let Some(name) = open.next() else { return };
             format!("nothing says whether the tuner gives `{}`", shown(name))
         }
@@ -128,12 +129,12 @@ fn needs_itself(
 /// The names of params that a matrix and joins will give; `None` when they are not known yet.
 pub(super) fn supplied(operation: &Map<String, Value>) -> Option<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    if let Some(matrix) = operation.get("matrix").filter(|matrix| !matrix.is_null()) {
+    if let Some(matrix) = operation.field("matrix").filter(|matrix| !matrix.is_null()) {
         names.extend(Matrix::names(matrix)?);
     }
-    if let Some(joins) = operation.get("joins").filter(|joins| !joins.is_null()) {
+    if let Some(joins) = operation.field("joins").filter(|joins| !joins.is_null()) {
         for join in joins.as_array()? {
-            match join.get("params") {
+            match join.field("params") {
                 None | Some(Value::Null) => {}
                 Some(params) => names.extend(params.as_object()?.keys().cloned()),
             }
@@ -152,7 +153,7 @@ fn event(entry: &Value) -> Result<(), Vec<Fault>> {
 
 /// Warns of a search without a single point.
 fn empty_space(matrix: &Value, at: &Source<'_>, problems: &mut Diagnostics) {
-    for (name, written) in matrix.get("params").and_then(Value::as_object).into_iter().flatten() {
+    for (name, written) in matrix.field("params").and_then(Value::as_object).into_iter().flatten() {
         if Distribution::read(written).is_ok_and(|of| of.size() == Some(0)) {
             let place = at.place(&format!("/matrix/params/{}/value", document::escape_token(name)));
             let message = format!("`{}` has no values: the matrix makes no runs", shown(name));

@@ -139,6 +139,11 @@ fn read_one(word: &str, value: &Value) -> Result<Value, String> {
     if is_template(value) {
         return if TEXTUAL.contains(&word) { Ok(value.clone()) } else { no("values, and no templates among them") };
     }
+    match (word, value) {
+        ("any" | "Any", _) | ("str", Value::String(_)) => return Ok(value.clone()),
+        ("str", other) => return Ok(Value::String(other.to_string())),
+        _ => {}
+    }
     let parsed = from_text(value);
     if let Some((outer, inner)) = generic(word) {
         return match (outer, &inner[..], &parsed) {
@@ -162,11 +167,6 @@ fn read_one(word: &str, value: &Value) -> Result<Value, String> {
         };
     }
     match word {
-        "any" | "Any" => Ok(value.clone()),
-        "str" => Ok(Value::String(match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        })),
         "int" => match &parsed {
             Value::Bool(b) => Ok(json!(i64::from(*b))),
             Value::Number(n) if n.is_i64() || n.is_u64() => Ok(parsed),

@@ -168,7 +168,7 @@ const OLD_LONG_FORM: [&str; 3] = ["context_only", "to_init", "to_env"];
 
 /// Whether a mapping is the long form of a param, not a value.
 pub fn is_long_form(map: &serde_json::Map<String, Value>) -> bool {
-    map.is_empty() || LONG_FORM.iter().chain(&OLD_LONG_FORM).any(|key| map.contains_key(*key))
+    map.is_empty() || map.keys().any(|key| LONG_FORM.iter().chain(&OLD_LONG_FORM).any(|known| key == known))
 }
 
 impl JsonSchema for Param {

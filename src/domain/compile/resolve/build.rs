@@ -10,6 +10,7 @@ use super::merged::Merged;
 use super::open::Helper;
 use crate::domain::catalog::{Build, CompiledOperation};
 use crate::domain::compile::codes;
+use crate::domain::compile::field::Lookup;
 use crate::domain::compile::inputs::{declared, text_of};
 use crate::domain::ids::QueueName;
 use crate::domain::spec::{TargetKind, is_long_form};
@@ -23,7 +24,7 @@ impl<'d> Resolving<'_, 'd> {
     /// What builds the image of an operation, where it runs in a container. Its queue is that of the operation unless
     /// it names one.
     pub(super) fn build(&mut self, merged: &Merged<'d>, run: &Value, queue: &QueueName) -> Option<Box<Build>> {
-        let written = merged.whole.get("build").filter(|build| !build.is_null())?;
+        let written = merged.whole.field("build").filter(|build| !build.is_null())?;
         let says = |source: &&_| crate::domain::compile::load::Source::at(source, "/build").map().is_some();
         let from = [&merged.at, &merged.component_at].into_iter().find(says).unwrap_or(&merged.at);
         let at = from.at("/build");
@@ -41,7 +42,7 @@ impl<'d> Resolving<'_, 'd> {
             return None;
         };
         let mut operation = build.clone();
-        let connection = operation.get("connection").filter(|connection| !connection.is_null()).cloned();
+        let connection = operation.field("connection").filter(|connection| !connection.is_null()).cloned();
         let project = self.name.project.to_string();
         let path = at.place("").file.to_string();
         let component = self.context.library.follow(&operation, &at, &path, Some(&project)).and_then(Result::ok);

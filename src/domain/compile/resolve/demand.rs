@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::merged::Merged;
 use super::{Draft, Resolving};
 use crate::domain::compile::checks::{find_queue, near};
+use crate::domain::compile::field::Lookup;
 use crate::domain::compile::load::Source;
 use crate::domain::compile::policy::Policy;
 use crate::domain::compile::text::shown;
@@ -35,7 +36,7 @@ pub(in crate::domain::compile) fn allowed_queues(policy: &Policy) -> BTreeMap<&P
 impl<'d> Resolving<'_, 'd> {
     /// The queue of a workflow.
     pub(super) fn queue(&mut self, draft: &Draft<'d>, merged: &Merged<'d>) -> Option<QueueName> {
-        let own = draft.source.document.value.get("queue").and_then(Value::as_str).filter(|_| !draft.bare);
+        let own = draft.source.document.value.field("queue").and_then(Value::as_str).filter(|_| !draft.bare);
         self.queue_of(own.map(|own| (own, draft.source.place("/queue"))), merged)
     }
 
@@ -43,12 +44,12 @@ impl<'d> Resolving<'_, 'd> {
     pub(super) fn queue_of(&mut self, own: Option<(&str, Place)>, merged: &Merged<'d>) -> Option<QueueName> {
         let written = self.context.written;
         let policy = self.context.policy;
-        let merged_queue = merged.whole.get("queue").and_then(Value::as_str);
+        let merged_queue = merged.whole.field("queue").and_then(Value::as_str);
         let (text, place) = match (own, merged_queue) {
             (Some((own, place)), _) => (own, place),
             (None, Some(text)) => {
                 let says = |source: &Source<'_>| {
-                    source.map().and_then(|map| map.get("queue")).and_then(Value::as_str) == Some(text)
+                    source.map().and_then(|map| map.field("queue")).and_then(Value::as_str) == Some(text)
                 };
                 let place = if says(&merged.component_at) && !says(&merged.at) {
                     merged.component_at.place("/queue")
@@ -117,16 +118,17 @@ impl<'d> Resolving<'_, 'd> {
         let mut request = Resources::default();
         let mut containers = Vec::new();
         each_pod(run, &mut |_, pod| {
-            let replicas = pod.get("replicas").and_then(Value::as_u64).unwrap_or(1);
-            let sidecars = pod.get("sidecars").and_then(Value::as_array).into_iter().flatten();
-            containers.extend(pod.get("container").into_iter().chain(sidecars).map(|container| (container, replicas)));
+            let replicas = pod.field("replicas").and_then(Value::as_u64).unwrap_or(1);
+            let sidecars = pod.field("sidecars").and_then(Value::as_array).into_iter().flatten();
+            containers
+                .extend(pod.field("container").into_iter().chain(sidecars).map(|container| (container, replicas)));
         });
         let mut sound = true;
-        let resources = containers.into_iter().filter_map(|(container, n)| Some((container.get("resources")?, n)));
+        let resources = containers.into_iter().filter_map(|(container, n)| Some((container.field("resources")?, n)));
         for (resources, replicas) in resources {
             let mut asked: BTreeMap<&str, &Value> = BTreeMap::new();
             for section in ["limits", "requests"] {
-                let amounts = resources.get(section).and_then(Value::as_object);
+                let amounts = resources.field(section).and_then(Value::as_object);
                 asked.extend(amounts.into_iter().flatten().map(|(name, amount)| (name.as_str(), amount)));
             }
             for (name, amount) in asked {
@@ -140,7 +142,7 @@ impl<'d> Resolving<'_, 'd> {
                 }
             }
         }
-        if let Some(cost) = merged.whole.get("cost").filter(|cost| !cost.is_null() && !cost.is_boolean()) {
+        if let Some(cost) = merged.whole.field("cost").filter(|cost| !cost.is_null() && !cost.is_boolean()) {
             match quantity(cost) {
                 Ok(cost) => request.add(COST, cost),
                 Err(why) => {

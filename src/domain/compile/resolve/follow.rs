@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Resolving;
 use super::merged::Merged;
+use crate::domain::compile::field::Lookup;
 use crate::domain::compile::inputs::check_declarations;
 use crate::domain::compile::library::{self, Target};
 use crate::domain::compile::load::Source;
@@ -34,7 +35,7 @@ impl<'d> Resolving<'_, 'd> {
                 "a template starts nothing until its fields are filled in",
             ));
         }
-        let operation = map.get("name").map(|name| ("name".to_owned(), name.clone())).into_iter().collect();
+        let operation = map.field("name").map(|name| ("name".to_owned(), name.clone())).into_iter().collect();
         self.merged(Cow::Owned(operation), source.clone(), map, source.clone())
     }
 
@@ -54,8 +55,8 @@ impl<'d> Resolving<'_, 'd> {
         let mut from = (path.to_owned(), at.clone());
         let mut chain = vec![path.to_owned()];
         loop {
-            let text = |key: &str| operation.get(key).and_then(Value::as_str).map(str::to_owned);
-            let has_component = from.1.at("/component").map().is_some();
+            let text = |key: &str| operation.field(key).and_then(Value::as_str);
+            let has_component = from.1.map().and_then(|map| map.field("component")).is_some_and(Value::is_object);
             if of_workflow
                 && !has_component
                 && text("hubRef").is_none()
@@ -63,7 +64,7 @@ impl<'d> Resolving<'_, 'd> {
                 && let Some(reference) = text("pathRef")
             {
                 let place = from.1.place("/pathRef");
-                let target = self.context.library.path(&from.0, &reference, &place);
+                let target = self.context.library.path(&from.0, reference, &place);
                 let target = self.found(target)?;
                 if chain.contains(&target.path) || chain.len() >= MAX_REFERENCES {
                     chain.push(target.path);
@@ -85,8 +86,8 @@ impl<'d> Resolving<'_, 'd> {
                     continue;
                 }
             }
-            let project = self.name.project.to_string();
-            let Some(found) = self.context.library.follow(&operation, &from.1, &from.0, Some(&project)) else {
+            let project = Some(self.name.project.as_str());
+            let Some(found) = self.context.library.follow(&operation, &from.1, &from.0, project) else {
                 if text("dagRef").is_some() {
                     let message = "`dagRef` means a graph, and this stands in none";
                     self.error(codes::DAG_ONLY, from.1.place("/dagRef"), message, "use `hubRef` or `pathRef`");
@@ -120,10 +121,10 @@ impl<'d> Resolving<'_, 'd> {
 /// The problems with the references of an operation: exactly one of them must be there.
 pub(in crate::domain::compile) fn reference_problems(operation: &Map<String, Value>, at: &Source<'_>) -> Diagnostics {
     let mut problems = Diagnostics::default();
-    let present = |key: &str| operation.get(key).is_some_and(|value| !value.is_null() && value != "");
+    let present = |key: &str| operation.field(key).is_some_and(|value| !value.is_null() && value != "");
     let named: Vec<&str> = ["hubRef", "pathRef", "urlRef", "dagRef"].into_iter().filter(|key| present(key)).collect();
     // A preset may name none, and several.
-    if kind_of(operation) == Some("component") || operation.get("isPreset").and_then(flag) == Some(true) {
+    if kind_of(operation) == Some("component") || operation.field("isPreset").and_then(flag) == Some(true) {
         return problems;
     }
     if named.len() > 1 {
@@ -139,7 +140,7 @@ pub(in crate::domain::compile) fn reference_problems(operation: &Map<String, Val
 }
 
 pub(super) fn kind_of(map: &Map<String, Value>) -> Option<&str> {
-    map.get("kind").and_then(Value::as_str)
+    map.field("kind").and_then(Value::as_str)
 }
 
 pub(super) fn shown_chain(chain: &[String]) -> String {

@@ -12,6 +12,7 @@ use super::open::statuses;
 use crate::domain::catalog::{CompiledOperation, Dag, Node, NodeEvent, ParamRef, RefFrom};
 use crate::domain::compile::checks::near;
 use crate::domain::compile::codes;
+use crate::domain::compile::field::Lookup;
 use crate::domain::compile::graph::rules;
 use crate::domain::compile::inputs::{Scope, Siblings, bind, declared, template_ref, text_of};
 use crate::domain::compile::load::Source;
@@ -63,7 +64,7 @@ impl<'d> Resolving<'_, 'd> {
     fn graph_within(&mut self, merged: &Merged<'d>, here: &Source<'d>, run: &Value, queue: &QueueName) -> Option<Dag> {
         let before = self.problems.errors();
         let operations = here.at("/run/operations");
-        let count = here.map()?.get("run")?.get("operations").and_then(Value::as_array).map_or(0, Vec::len);
+        let count = here.map()?.field("run")?.field("operations").and_then(Value::as_array).map_or(0, Vec::len);
         if count == 0 {
             self.problems.push(rules::empty(here.key_place("/run")));
             return None;
@@ -95,7 +96,7 @@ impl<'d> Resolving<'_, 'd> {
         let of = |i: usize| (nodes[i].node.name.as_str(), nodes[i].at.place("/name"));
         rules::circles(&after, of, &mut self.problems);
         let outputs = self.outputs(merged, &siblings);
-        let concurrency = run.get("concurrency").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+        let concurrency = run.field("concurrency").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
         (self.problems.errors() == before).then(|| Dag {
             nodes: nodes.into_iter().map(|found| found.node).collect(),
             concurrency: concurrency.map_or(Limit::Unlimited, Limit::At),
@@ -117,7 +118,7 @@ impl<'d> Resolving<'_, 'd> {
         let map = at.map()?;
         let name = text_of(&at.document.value.pointer(&at.base).cloned().unwrap_or_default(), "name")?.to_owned();
         self.problems.extend(reference_problems(map, &at));
-        let mut merged = match map.get("dagRef").and_then(Value::as_str) {
+        let mut merged = match map.field("dagRef").and_then(Value::as_str) {
             Some(reference) => {
                 let component = match rules::component(reference, components, &at) {
                     Ok(component) => component,
@@ -140,7 +141,7 @@ impl<'d> Resolving<'_, 'd> {
             bind(&merged.operation, &merged.at, merged.component, &Scope::Among(siblings), &mut self.problems);
         sections::check_params(&merged.operation, merged.component, &merged.at, &mut self.problems);
         let run = self.patched_run(&mut merged);
-        let queue = match merged.whole.get("queue").and_then(Value::as_str) {
+        let queue = match merged.whole.field("queue").and_then(Value::as_str) {
             Some(_) => self.queue_of(None, &merged)?,
             None => above_queue.clone(),
         };
@@ -156,12 +157,12 @@ impl<'d> Resolving<'_, 'd> {
         let (after, events) = self.edges(&merged, &bound.refs, siblings);
         let trigger = self.trigger(&merged, &name);
         let whole = &merged.whole;
-        let skip = whole.get("skipOnUpstreamSkip").and_then(flag) == Some(true);
-        let conditions = whole.get("conditions").and_then(Value::as_str).map(str::to_owned);
+        let skip = whole.field("skipOnUpstreamSkip").and_then(flag) == Some(true);
+        let conditions = whole.field("conditions").and_then(Value::as_str).map(str::to_owned);
         let component = merged.component;
         let (hooks, joins) = (self.hooks(&merged, &queue), self.joins(&merged, &mut bound));
         let (tuner, build) = (self.tuner(&merged, &queue).map(Box::new), self.build(&merged, &run, &queue));
-        let compiled = with_build(super::compiled(&merged.whole, bound, run, request, dag), build);
+        let compiled = with_build(super::compiled(merged.whole, bound, run, request, dag), build);
         let operation = CompiledOperation { hooks, joins, tuner, ..compiled };
         (self.problems.errors() == before).then_some(Found {
             node: Node { name, after, trigger, skip_on_upstream_skip: skip, conditions, events, queue, operation },
@@ -183,7 +184,7 @@ impl<'d> Resolving<'_, 'd> {
             _ => None,
         }));
         let whole = merged.whole.clone();
-        match whole.get("dependencies") {
+        match whole.field("dependencies") {
             None | Some(Value::Null) => {}
             Some(Value::Array(names)) => {
                 for (i, name) in names.iter().enumerate() {
@@ -194,7 +195,7 @@ impl<'d> Resolving<'_, 'd> {
             Some(_) => drop(self.later.get_or_insert("`dependencies` as a template cannot be run yet".to_owned())),
         }
         let mut events = Vec::new();
-        for (i, event) in whole.get("events").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        for (i, event) in whole.field("events").and_then(Value::as_array).into_iter().flatten().enumerate() {
             let place = merged.at.place(&format!("/events/{i}/ref"));
             let Some(name) = text_of(event, "ref").and_then(|reference| reference.strip_prefix("ops.")) else {
                 let help = "an event of a graph comes from one of its operations";
@@ -217,7 +218,7 @@ impl<'d> Resolving<'_, 'd> {
     }
 
     fn trigger(&mut self, merged: &Merged<'d>, name: &str) -> Option<Trigger> {
-        let word = merged.whole.get("trigger").filter(|word| !word.is_null())?;
+        let word = merged.whole.field("trigger").filter(|word| !word.is_null())?;
         let trigger = serde_json::from_value(word.clone()).ok();
         if trigger.is_none() {
             self.later.get_or_insert(format!("operation `{name}`: `trigger` as a template cannot be run yet"));
@@ -249,7 +250,7 @@ impl<'d> Resolving<'_, 'd> {
                 };
                 let Some(input) = found.node.operation.late.get(name) else { continue };
                 let (from, to) = (text_of(io, "type").unwrap_or("any"), text_of(input, "type").unwrap_or("any"));
-                let list = |io: &Value| io.get("isList").and_then(flag) == Some(true);
+                let list = |io: &Value| io.field("isList").and_then(flag) == Some(true);
                 if !flows(from, to) || list(io) != list(input) && from != "any" && to != "any" {
                     let kind = |word: &str, io| if list(io) { format!("a list of {word}") } else { word.to_owned() };
                     let (from, to) = (kind(from, io), kind(to, input));
@@ -265,7 +266,7 @@ impl<'d> Resolving<'_, 'd> {
     fn outputs(&mut self, merged: &Merged<'d>, siblings: &Siblings<'_>) -> BTreeMap<String, ParamRef> {
         let mut outputs = BTreeMap::new();
         for (i, io) in declared(merged.component, "outputs").enumerate() {
-            let Some((reference, path)) = io.get("value").and_then(template_ref) else { continue };
+            let Some((reference, path)) = io.field("value").and_then(template_ref) else { continue };
             let (Some(name), Some(of)) = (text_of(io, "name"), reference.strip_prefix("ops.")) else { continue };
             let place = merged.component_at.place(&format!("/outputs/{i}/value"));
             if let Some(of) = self.sibling(of, siblings, place) {
@@ -278,7 +279,7 @@ impl<'d> Resolving<'_, 'd> {
 
 /// The rules of early stopping; what is wrong with them has been told.
 fn early_stopping(run: &Value) -> Vec<EarlyStopping> {
-    let rules = run.get("earlyStopping").and_then(Value::as_array).into_iter().flatten();
+    let rules = run.field("earlyStopping").and_then(Value::as_array).into_iter().flatten();
     rules.filter_map(|rule| EarlyStopping::read(rule).ok()).collect()
 }
 

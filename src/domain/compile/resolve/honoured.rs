@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Resolving;
 use super::merged::Merged;
 use crate::domain::compile::codes;
+use crate::domain::compile::field::Lookup;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::honour::unhonoured;
 use crate::domain::ids::QueueName;
@@ -19,7 +20,7 @@ impl<'d> Resolving<'_, 'd> {
     /// Warns of fields that mean something only in a graph.
     pub(super) fn stands_alone(&mut self, merged: &Merged<'d>) {
         for field in ["dependencies", "trigger", "skipOnUpstreamSkip"] {
-            let says = merged.whole.get(field).filter(|value| !value.is_null() && **value != json!([]));
+            let says = merged.whole.field(field).filter(|value| !value.is_null() && **value != json!([]));
             if says.is_some() {
                 let message = format!("`{field}` has no effect: the operation stands in no graph");
                 let place = merged.at.key_place(&format!("/{field}"));
@@ -32,7 +33,7 @@ impl<'d> Resolving<'_, 'd> {
     pub(super) fn stands_in_graph(&mut self, merged: &Merged<'d>) {
         let Some(map) = merged.at.map() else { return };
         for field in ["schedule", "template", "isPreset"] {
-            if map.get(field).is_some_and(|value| !value.is_null() && *value != json!(false)) {
+            if map.field(field).is_some_and(|value| !value.is_null() && *value != json!(false)) {
                 let message = format!("`{field}` has no effect: an operation of a graph starts when its turn comes");
                 let place = merged.at.key_place(&format!("/{field}"));
                 self.problems.push(Diagnostic::warning(codes::NO_EFFECT, place, message));
@@ -58,10 +59,10 @@ impl<'d> Resolving<'_, 'd> {
 /// Whether a mapping says something at a pointer.
 fn is_written(map: Option<&Map<String, Value>>, pointer: &str) -> bool {
     let mut steps = pointer.split('/').skip(1);
-    let first = steps.next().and_then(|step| map?.get(step));
+    let first = steps.next().and_then(|step| map?.field(step));
     let inner = first.and_then(|first| {
         steps.try_fold(first, |value, step| match value {
-            Value::Object(map) => map.get(step),
+            Value::Object(map) => map.field(step),
             // Lists are appended to: an entry of the whole is somewhere in one of them.
             Value::Array(list) => list.first(),
             _ => None,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Resolving, words};
 use crate::domain::compile::checks::unknown_preset;
+use crate::domain::compile::field::Lookup;
 use crate::domain::compile::load::Source;
 use crate::domain::compile::merge::{merge, strategy_of};
 use crate::domain::compile::schema::Shape;
@@ -56,10 +57,10 @@ impl<'d> Resolving<'_, 'd> {
     ) -> Option<Merged<'d>> {
         let kept = component.iter().filter(|(key, _)| !DECLARATIONS.contains(&key.as_str()));
         let mut whole: Map<String, Value> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
-        for preset in self.presets(component.get("presets"), &component_at.at("/presets"))? {
+        for preset in self.presets(component, &component_at)? {
             over(&mut whole, preset, strategy_of(preset, PatchStrategy::PostMerge));
         }
-        for preset in self.presets(operation.get("presets"), &at.at("/presets"))? {
+        for preset in self.presets(&operation, &at)? {
             preset_over(operation.to_mut(), preset, strategy_of(preset, PatchStrategy::PostMerge));
         }
         // Defaults lie under the operation: it keeps what it says itself.
@@ -83,15 +84,16 @@ impl<'d> Resolving<'_, 'd> {
         document.value.as_object()
     }
 
-    pub(super) fn presets(&mut self, names: Option<&Value>, at: &Source<'d>) -> Option<Vec<&'d Map<String, Value>>> {
+    /// The presets that an operation or a component names.
+    fn presets(&mut self, of: &Map<String, Value>, at: &Source<'d>) -> Option<Vec<&'d Map<String, Value>>> {
         let mut found = Vec::new();
         let mut sound = true;
-        for name in names.map(words).unwrap_or_default() {
+        for name in of.field("presets").map(words).unwrap_or_default() {
             match self.preset(&name) {
                 Some(preset) => found.push(preset),
                 None => {
                     let names = self.context.written.presets.iter().map(|(name, _)| name.as_str());
-                    self.problems.push(unknown_preset(&name, names, at.place("")));
+                    self.problems.push(unknown_preset(&name, names, at.place("/presets")));
                     sound = false;
                 }
             }
@@ -102,9 +104,9 @@ impl<'d> Resolving<'_, 'd> {
     /// The `run` section with all patches; a patch must leave it valid.
     pub(super) fn patched_run(&mut self, merged: &mut Merged<'d>) -> Value {
         let run = merged.whole.shift_remove("run").unwrap_or_default();
-        if merged.operation.contains_key("runPatch") || merged.component.contains_key("presets") {
+        if merged.operation.field("runPatch").is_some() || merged.component.field("presets").is_some() {
             for why in violation::sentences(&run, Shape::Run) {
-                let place = if merged.operation.contains_key("runPatch") {
+                let place = if merged.operation.field("runPatch").is_some() {
                     merged.at.place("/runPatch")
                 } else {
                     merged.component_at.place("/presets")
@@ -132,8 +134,8 @@ pub(in crate::domain::compile) fn merged_over(whole: &mut Map<String, Value>, op
 /// Merges the fields of an operation over those of a component, its `runPatch` over `run`.
 fn over(whole: &mut Map<String, Value>, operation: &Map<String, Value>, strategy: PatchStrategy) {
     entries(whole, operation, &OPERATION_ONLY, strategy);
-    if let Some(Value::Object(run)) = whole.get_mut("run") {
-        patch::apply(run, operation.get("runPatch").and_then(Value::as_object), strategy);
+    if let Some(Value::Object(run)) = whole.field_mut("run") {
+        patch::apply(run, operation.field("runPatch").and_then(Value::as_object), strategy);
     }
 }
 
@@ -144,10 +146,10 @@ fn preset_over(operation: &mut Map<String, Value>, preset: &Map<String, Value>, 
 
 /// Merges all entries but some. Tags that are written as one text become a list first, so that they merge.
 fn entries(current: &mut Map<String, Value>, new: &Map<String, Value>, but: &[&str], strategy: PatchStrategy) {
-    if let Some(tags) = current.get_mut("tags").filter(|tags| tags.is_string()) {
+    if let Some(tags) = current.field_mut("tags").filter(|tags| tags.is_string()) {
         *tags = json!(words(tags));
     }
-    let text = new.get("tags").filter(|tags| tags.is_string());
+    let text = new.field("tags").filter(|tags| tags.is_string());
     let others = new.iter().filter(|(key, _)| !but.contains(&key.as_str()) && (text.is_none() || *key != "tags"));
     merge(current, others, strategy);
     if let Some(text) = text {

@@ -18,6 +18,7 @@ use crate::domain::catalog::{CompiledOperation, Dag, PushTrigger, ResolvedWorkfl
 use crate::domain::compile::checks::{self, glob};
 use crate::domain::compile::codes;
 use crate::domain::compile::digest::Canonical;
+use crate::domain::compile::field::Lookup;
 use crate::domain::compile::graph::Graph;
 use crate::domain::compile::inputs::{Bound, Scope, bind, check_declarations};
 use crate::domain::compile::library::{ComponentName, Components, Library, component_name};
@@ -118,12 +119,8 @@ struct Resolving<'c, 'd> {
     shown: Option<Value>,
 }
 
-/// Resolves a workflow; `None` when it has errors.
-pub(in crate::domain::compile) fn resolve(
-    context: &Context<'_>,
-    draft: &Draft<'_>,
-    problems: &mut Diagnostics,
-) -> Option<Resolved> {
+/// Resolves a workflow; `None` when it has errors. And its problems.
+pub(in crate::domain::compile) fn resolve(context: &Context<'_>, draft: &Draft<'_>) -> (Option<Resolved>, Diagnostics) {
     let mut resolving = Resolving {
         context,
         name: &draft.name,
@@ -133,13 +130,9 @@ pub(in crate::domain::compile) fn resolve(
         shown: None,
     };
     let resolved = resolving.workflow(draft);
-    let operation = resolving.shown;
-    let found = resolving.problems;
-    let sound = found.errors() == 0;
-    for problem in found.iter() {
-        problems.push(checks::about(problem.clone(), format!("workflow {}", draft.name)));
-    }
-    resolved.filter(|_| sound).map(|workflow| Resolved { workflow, operation })
+    let (operation, problems) = (resolving.shown, resolving.problems);
+    let sound = problems.errors() == 0;
+    (resolved.filter(|_| sound).map(|workflow| Resolved { workflow, operation }), problems)
 }
 
 impl<'d> Resolving<'_, 'd> {
@@ -187,8 +180,8 @@ impl<'d> Resolving<'_, 'd> {
             .texts(bound.as_arg.iter().filter(|(name, form)| !(form.is_empty() && bound.late.contains_key(*name))))
             .value(&run)
             .mapping(meaning);
-        let conditions = whole.get("conditions").and_then(Value::as_str).map(str::to_owned);
-        let compiled = with_build(compiled(whole, bound, run, request, dag), build);
+        let conditions = whole.field("conditions").and_then(Value::as_str).map(str::to_owned);
+        let compiled = with_build(compiled(merged.whole, bound, run, request, dag), build);
         let operation = CompiledOperation { hooks, events, joins, tuner, conditions, ..compiled };
         if is_graph {
             spec_digest = spec_digest.value(&graph::meaning(&operation));
@@ -231,7 +224,7 @@ impl<'d> Resolving<'_, 'd> {
         let mut whole = merged.whole.clone();
         whole.shift_remove("template");
         for section in ["inputs", "outputs"] {
-            whole.extend(merged.component.get(section).map(|list| (section.to_owned(), list.clone())));
+            whole.extend(merged.component.field(section).map(|list| (section.to_owned(), list.clone())));
         }
         whole.insert("queue".to_owned(), json!(queue.to_string()));
         let mut run = run.clone();
@@ -279,11 +272,12 @@ impl<'d> Resolving<'_, 'd> {
 
     fn unrunnable(&mut self, merged: &Merged<'d>, run: &Value, queue: Option<&QueueName>) -> Option<String> {
         let mut reason = None;
-        let kind = run.get("kind").and_then(Value::as_str).unwrap_or_default();
+        let kind = run.field("kind").and_then(Value::as_str).unwrap_or_default();
         let target = queue.and_then(|queue| self.target(queue));
         if let Some(why) = target.and_then(|target| refusal(kind, target)) {
             reason = Some((why, merged.component_at.place("/run/kind")));
-        } else if let Some(why) = merged.whole.get("matrix").filter(|matrix| !matrix.is_null()).and_then(search_later) {
+        } else if let Some(why) = merged.whole.field("matrix").filter(|matrix| !matrix.is_null()).and_then(search_later)
+        {
             reason = Some((why, merged.at.key_place("/matrix")));
         }
         let (reason, place) = reason?;
@@ -293,9 +287,12 @@ impl<'d> Resolving<'_, 'd> {
     }
 
     fn triggers(&mut self, workflow: Option<&Workflow>, merged: &Merged<'d>) -> (Option<PushTrigger>, Vec<Schedule>) {
-        let template =
-            merged.whole.get("template").or(merged.operation.get("template")).or(merged.component.get("template"));
-        let is_form = template.and_then(|template| template.get("enabled")).and_then(flag) == Some(true);
+        let template = merged
+            .whole
+            .field("template")
+            .or(merged.operation.field("template"))
+            .or(merged.component.field("template"));
+        let is_form = template.and_then(|template| template.field("enabled")).and_then(flag) == Some(true);
         let mut push = (!is_form).then(|| PushTrigger { paths: Vec::new(), fires: Fires::OnChange });
         let mut schedules = Vec::new();
         if let Some(triggers) = workflow.and_then(|workflow| workflow.triggers.as_ref()) {
@@ -313,7 +310,7 @@ impl<'d> Resolving<'_, 'd> {
                 }
             }
         }
-        if let Some(schedule) = merged.operation.get("schedule").filter(|schedule| !schedule.is_null()) {
+        if let Some(schedule) = merged.operation.field("schedule").filter(|schedule| !schedule.is_null()) {
             // What is wrong with it has been told; a template is filled in too late to start anything.
             schedules.extend(Schedule::read(schedule));
         }
@@ -326,7 +323,7 @@ impl<'d> Resolving<'_, 'd> {
             return Digest::of(b"");
         }
         let mut set = GlobSet::builder();
-        let triggers = draft.source.document.value.get("triggers").and_then(Value::as_array);
+        let triggers = draft.source.document.value.field("triggers").and_then(Value::as_array);
         for (i, trigger) in triggers.into_iter().flatten().enumerate() {
             let paths = trigger.pointer("/push/paths").and_then(Value::as_array);
             for (j, text) in paths.into_iter().flatten().enumerate() {
@@ -362,19 +359,19 @@ fn search_later(matrix: &Value) -> Option<String> {
 
 /// An operation with everything merged in.
 fn compiled(
-    whole: &Map<String, Value>,
+    mut whole: Map<String, Value>,
     bound: Bound,
     run: Value,
     request: Resources,
     dag: Option<Dag>,
 ) -> CompiledOperation {
-    let seconds = |pointer: &str| {
-        let value = whole.get("termination").and_then(|termination| termination.get(pointer));
-        value.and_then(Value::as_u64)
-    };
+    let termination = whole.field("termination");
+    let seconds = |key: &str| termination.and_then(|termination| termination.field(key)).and_then(Value::as_u64);
+    let max_retries = seconds("maxRetries").and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    let (timeout, ttl) = (seconds("timeout").map(Span::seconds), seconds("ttl").map(Span::seconds));
     CompiledOperation {
-        name: whole.get("name").and_then(Value::as_str).map(str::to_owned),
-        tags: whole.get("tags").map(words).unwrap_or_default(),
+        name: whole.field("name").and_then(Value::as_str).map(str::to_owned),
+        tags: whole.field("tags").map(words).unwrap_or_default(),
         inputs: bound.inputs,
         to_env: bound.to_env,
         templated: bound.templated,
@@ -382,15 +379,15 @@ fn compiled(
         forms: bound.forms,
         run: if dag.is_some() { graph::without_operations(run) } else { run },
         request,
-        max_retries: seconds("maxRetries").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
-        timeout: seconds("timeout").map(Span::seconds),
-        ttl: seconds("ttl").map(Span::seconds),
-        needs_approval: whole.get("isApproved").and_then(flag) == Some(false),
+        max_retries,
+        timeout,
+        ttl,
+        needs_approval: whole.field("isApproved").and_then(flag) == Some(false),
         refs: bound.refs,
         late: bound.late,
         dag: dag.map(Box::new),
-        sections: sections_of(whole),
-        matrix: whole.get("matrix").filter(|matrix| !matrix.is_null()).cloned(),
+        matrix: taken(&mut whole, "matrix").map(|(_, matrix)| matrix),
+        sections: SECTIONS.iter().filter_map(|section| taken(&mut whole, section)).collect(),
         conditions: None,
         events: Vec::new(),
         joins: Vec::new(),
@@ -401,10 +398,10 @@ fn compiled(
     }
 }
 
-/// What a target looks at beside `run`.
-fn sections_of(whole: &Map<String, Value>) -> Map<String, Value> {
-    let present = SECTIONS.iter().filter_map(|name| Some(((*name).to_owned(), whole.get(*name)?.clone())));
-    present.filter(|(_, section)| !section.is_null()).collect()
+/// Takes a field that says something out of a mapping whose order no longer matters.
+fn taken(whole: &mut Map<String, Value>, key: &str) -> Option<(String, Value)> {
+    whole.field(key).filter(|value| !value.is_null())?;
+    whole.swap_remove_entry(key)
 }
 
 /// A list of words, or a text with commas.
@@ -419,7 +416,7 @@ fn words(value: &Value) -> Vec<String> {
 }
 
 fn name_of(value: &Value) -> Option<&str> {
-    value.get("name").and_then(Value::as_str)
+    value.field("name").and_then(Value::as_str)
 }
 
 /// The name of a file without folders and extension.
@@ -440,7 +437,7 @@ fn fill(group: &str, name: &WorkflowName) -> String {
 pub(in crate::domain::compile) fn identity(document: &Value, path: &str) -> Result<Name, String> {
     let written = name_of(document).filter(|name| !name.contains("{{"));
     let name = match written {
-        Some(name) if document.get("kind").and_then(Value::as_str) == Some("workflow") => Name::parse(name),
+        Some(name) if document.field("kind").and_then(Value::as_str) == Some("workflow") => Name::parse(name),
         _ => Name::nearest(written.unwrap_or(stem(path))),
     };
     name.map_err(|why| why.to_string())

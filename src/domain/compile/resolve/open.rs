@@ -11,6 +11,7 @@ use super::build::with_build;
 use super::merged::Merged;
 use crate::domain::catalog::{CompiledOperation, Hook, Join, RunEvent, TunerRun};
 use crate::domain::compile::codes;
+use crate::domain::compile::field::Lookup;
 use crate::domain::compile::inputs::{Bound, Scope, bind, declared, text_of};
 use crate::domain::compile::load::Source;
 use crate::domain::compile::merge::merge;
@@ -41,7 +42,7 @@ impl<'d> Resolving<'_, 'd> {
     /// The events that an operation outside of a graph waits for.
     pub(super) fn run_events(&mut self, merged: &Merged<'d>) -> Vec<RunEvent> {
         let mut events = Vec::new();
-        let list = merged.whole.get("events").and_then(Value::as_array).cloned().unwrap_or_default();
+        let list = merged.whole.field("events").and_then(Value::as_array).cloned().unwrap_or_default();
         for (i, event) in list.iter().enumerate() {
             let place = merged.at.place(&format!("/events/{i}/ref"));
             let reference = text_of(event, "ref").unwrap_or_default();
@@ -58,11 +59,11 @@ impl<'d> Resolving<'_, 'd> {
     /// The hooks of an operation, each resolved like an operation of its own.
     pub(super) fn hooks(&mut self, merged: &Merged<'d>, queue: &QueueName) -> Vec<Hook> {
         let count = |source: &Source<'d>| {
-            let list = source.map().and_then(|map| map.get("hooks")).and_then(Value::as_array);
+            let list = source.map().and_then(|map| map.field("hooks")).and_then(Value::as_array);
             list.map_or(0, Vec::len)
         };
         let from = if count(&merged.at) > 0 { merged.at.clone() } else { merged.component_at.clone() };
-        let written = merged.whole.get("hooks").and_then(Value::as_array).map_or(0, Vec::len);
+        let written = merged.whole.field("hooks").and_then(Value::as_array).map_or(0, Vec::len);
         let count = count(&from);
         if count != written {
             let why = "`hooks` that are merged from several places are recognised but cannot run yet";
@@ -91,7 +92,7 @@ impl<'d> Resolving<'_, 'd> {
             name,
             trigger: text_in(map, "trigger"),
             conditions: text_in(map, "conditions"),
-            informed: map.get("disableDefaults").and_then(flag) != Some(true),
+            informed: map.field("disableDefaults").and_then(flag) != Some(true),
             queue,
             operation,
         })
@@ -99,7 +100,7 @@ impl<'d> Resolving<'_, 'd> {
 
     /// The tuner of a matrix, if it has one of its own.
     pub(super) fn tuner(&mut self, merged: &Merged<'d>, above: &QueueName) -> Option<TunerRun> {
-        merged.whole.get("matrix")?.get("tuner").filter(|tuner| tuner.is_object())?;
+        merged.whole.field("matrix")?.field("tuner").filter(|tuner| tuner.is_object())?;
         let own = |source: &Source<'d>| source.at("/matrix/tuner").map().is_some();
         let Some(from) = [&merged.at, &merged.component_at].into_iter().find(|source| own(source)) else {
             self.not_yet(&merged.at, "a `tuner` that a preset brings is recognised but cannot run yet".to_owned());
@@ -119,11 +120,11 @@ impl<'d> Resolving<'_, 'd> {
         above: &QueueName,
         what: Helper,
     ) -> Option<(String, QueueName, CompiledOperation)> {
-        let name = written.get("hubRef").and_then(Value::as_str).unwrap_or("helper").replace([':', '/'], "-");
-        let connection = written.get("connection").and_then(Value::as_str).map(str::to_owned);
+        let name = written.field("hubRef").and_then(Value::as_str).unwrap_or("helper").replace([':', '/'], "-");
+        let connection = written.field("connection").and_then(Value::as_str).map(str::to_owned);
         let path = at.place("").file.to_string();
         let mut merged = self.referring(written, at.clone(), &path, false)?;
-        let says = |key: &&str| merged.component.get(*key).is_some_and(|value| !value.is_null());
+        let says = |key: &&str| merged.component.field(*key).is_some_and(|value| !value.is_null());
         if ["hooks", "matrix", "joins"].iter().any(says) {
             self.not_yet(at, format!("`{name}` is started for another run, and has no hooks or runs of its own"));
         } else if what == Helper::Build && says(&"build") {
@@ -152,7 +153,7 @@ impl<'d> Resolving<'_, 'd> {
         if let (Some(connection), Some(run)) = (connection, run.as_object_mut()) {
             merge(run, [(&"connections".to_owned(), &json!([connection]))], PatchStrategy::PostMerge);
         }
-        let queue = match merged.whole.get("queue").and_then(Value::as_str) {
+        let queue = match merged.whole.field("queue").and_then(Value::as_str) {
             Some(_) => self.queue_of(None, &merged)?,
             None => above.clone(),
         };
@@ -165,7 +166,7 @@ impl<'d> Resolving<'_, 'd> {
         self.fits(&queue, &request, &merged);
         self.honours(&queue, &merged, &run);
         let build = self.build(&merged, &run, &queue);
-        let mut operation = with_build(super::compiled(&merged.whole, bound, run, request, None), build);
+        let mut operation = with_build(super::compiled(merged.whole, bound, run, request, None), build);
         if what != Helper::Build {
             // Its templates are over the run that it is started for, which fills them in.
             operation.templated.clear();
@@ -175,7 +176,7 @@ impl<'d> Resolving<'_, 'd> {
 
     /// The joins of an operation; their queries are read here, so that a mistake is told before anything runs.
     pub(super) fn joins(&mut self, merged: &Merged<'d>, bound: &mut Bound) -> Vec<Join> {
-        let list = merged.whole.get("joins").and_then(Value::as_array).cloned().unwrap_or_default();
+        let list = merged.whole.field("joins").and_then(Value::as_array).cloned().unwrap_or_default();
         let mut joins = Vec::new();
         for (i, written) in list.iter().enumerate() {
             let at = merged.at.at(&format!("/joins/{i}"));
@@ -217,10 +218,10 @@ impl<'d> Resolving<'_, 'd> {
 
 /// The words of the statuses among the kinds of an event; other kinds have no effect, as in the original.
 pub(super) fn statuses(event: &Value) -> std::collections::BTreeSet<String> {
-    let kinds = event.get("kinds").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let kinds = event.field("kinds").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     kinds.filter_map(|kind| kind.strip_prefix("run_status_")).map(str::to_owned).collect()
 }
 
 fn text_in(map: &Map<String, Value>, key: &str) -> Option<String> {
-    map.get(key).and_then(Value::as_str).map(str::to_owned)
+    map.field(key).and_then(Value::as_str).map(str::to_owned)
 }
