@@ -130,7 +130,7 @@ pub const SECTIONS: [&str; 6] = ["namespace", "mount", "plugins", "termination",
 /// The fields of an operation that a target does nothing with, in the order of the table. `sections` may hold others than
 /// [`SECTIONS`]; nobody looks at them.
 pub fn unhonoured(sections: &Map<String, Value>, run: &Value, target: TargetKind) -> Vec<Unhonoured> {
-    let mut found = Found { pointers: Vec::new(), at: String::new() };
+    let mut found = Found { pointers: Vec::new(), at: String::with_capacity(64) };
     let roots = roots();
     for (section, value) in sections.iter().filter(|(section, _)| SECTIONS.contains(&section.as_str())) {
         if let Some(node) = roots.inner(section) {

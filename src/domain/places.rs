@@ -38,6 +38,11 @@ impl FieldPlaces {
         Self { file, pointers: String::new(), fields: Vec::new() }
     }
 
+    /// A table without fields, with room for so many whose pointers have so many bytes together.
+    pub(super) fn with_capacity(file: Arc<str>, fields: usize, bytes: usize) -> Self {
+        Self { file, pointers: String::with_capacity(bytes), fields: Vec::with_capacity(fields) }
+    }
+
     /// Adds a field.
     pub(super) fn add(&mut self, pointer: &str, line: u32, column: u32, end_column: u32) {
         let from = self.pointers.len() as u32;

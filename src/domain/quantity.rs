@@ -47,7 +47,8 @@ impl Quantity {
         // Digits beyond the twelfth after the point only matter for rounding up.
         let kept: String = fraction.chars().take(12).collect();
         let scale = 10u128.pow(kept.len() as u32);
-        let digits: u128 = format!("{whole}{kept}").parse().map_err(|_| bad())?;
+        let digits = if kept.is_empty() { whole.parse() } else { format!("{whole}{kept}").parse() };
+        let digits: u128 = digits.map_err(|_| bad())?;
         let spilled = fraction.chars().skip(12).any(|c| c != '0');
         let (times, over): (u128, u128) = match suffix {
             "" => (1000, 1),

@@ -100,7 +100,8 @@ impl Document {
 
     /// The places of all values down to a depth.
     pub fn fields(&self, depth: usize) -> FieldPlaces {
-        let mut found = FieldPlaces::new(Arc::clone(&self.file));
+        let (fields, bytes) = size(&self.value, 0, depth);
+        let mut found = FieldPlaces::with_capacity(Arc::clone(&self.file), fields, bytes);
         self.collect(&self.value, 0, &mut String::with_capacity(64), depth, &mut found);
         found
     }
@@ -199,6 +200,22 @@ impl Document {
     }
 }
 
+/// How many values there are below one down to a depth, and how long their pointers are together, but for what must be
+/// escaped.
+fn size(value: &Value, pointer: usize, depth: usize) -> (usize, usize) {
+    let below = |key: usize, value: &Value| {
+        let own = pointer + 1 + key;
+        let (fields, bytes) = if depth > 1 { size(value, own, depth - 1) } else { (0, 0) };
+        (fields + 1, bytes + own)
+    };
+    let sum = |(fields, bytes), (more, longer)| (fields + more, bytes + longer);
+    match value {
+        Value::Object(map) => map.iter().map(|(key, value)| below(key.len(), value)).fold((0, 0), sum),
+        Value::Array(list) => list.iter().map(|value| below(1, value)).fold((0, 0), sum),
+        _ => (0, 0),
+    }
+}
+
 /// The key that a step of a JSON pointer means.
 fn unescape_token(token: &str) -> std::borrow::Cow<'_, str> {
     if token.contains('~') { token.replace("~1", "/").replace("~0", "~").into() } else { token.into() }
@@ -206,5 +223,9 @@ fn unescape_token(token: &str) -> std::borrow::Cow<'_, str> {
 
 /// Escapes a key for a JSON pointer.
 pub(super) fn escape_token(key: &str) -> std::borrow::Cow<'_, str> {
-    if key.contains(['~', '/']) { key.replace('~', "~0").replace('/', "~1").into() } else { key.into() }
+    if key.bytes().any(|byte| matches!(byte, b'~' | b'/')) {
+        key.replace('~', "~0").replace('/', "~1").into()
+    } else {
+        key.into()
+    }
 }

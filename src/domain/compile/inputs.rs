@@ -1,5 +1,6 @@
 //! Inputs, outputs and params: what a component declares, what an operation gives, and how the two meet.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
@@ -248,8 +249,8 @@ pub(super) fn bind(
         if waits(name) {
             bound.late.insert(name.to_owned(), io.clone());
         }
-        let form = form(Some(io), None);
-        if !given && form != InputForm::default() {
+        let form = if given { InputForm::default() } else { form(Some(io), None) };
+        if form != InputForm::default() {
             bound.forms.insert(name.to_owned(), form);
         }
         if let Some(variable) = text_of(io, "toEnv") {
@@ -358,8 +359,8 @@ pub fn late(io: &Value, name: &str, value: &Value) -> Result<(Value, String), St
 /// How an input is written on a command line.
 fn argument(io: &Value, name: &str, value: &Value) -> String {
     let text = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => Cow::Borrowed(text.as_str()),
+        other => Cow::Owned(other.to_string()),
     };
     if let Some(format) = text_of(io, "argFormat") {
         return fill(format, name, &text);

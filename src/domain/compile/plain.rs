@@ -24,8 +24,8 @@ pub(super) fn read(file: &Arc<str>, text: &str) -> Option<Document> {
     if !bytes.chunks(64).all(|chunk| chunk.iter().fold(true, |plain, byte| plain & is_plain(byte))) {
         return None;
     }
-    // Dense text has a node every six characters or so.
-    let marks = Vec::with_capacity(bytes.len() / 6);
+    // What people write has a node every ten characters or so.
+    let marks = Vec::with_capacity(bytes.len() / 10);
     let (entries, items) = (Vec::with_capacity(32), Vec::with_capacity(8));
     let mut reader = Reader { text, bytes, at: 0, line: 1, line_start: 0, marks, entries, items };
     reader.next_token()?;

@@ -156,7 +156,8 @@ impl<'d> Resolving<'_, 'd> {
                 }
             }
         }
-        sound.then(|| request.canonical())
+        request.0.retain(|_, amount| *amount != Quantity::ZERO);
+        sound.then_some(request)
     }
 
     /// Warns when the request is larger than what its queue or agent can ever give.

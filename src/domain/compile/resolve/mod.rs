@@ -9,7 +9,7 @@ mod merged;
 mod open;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use globset::GlobSet;
 use serde_json::{Map, Value, json};
@@ -195,7 +195,7 @@ impl<'d> Resolving<'_, 'd> {
         if let Some(tuner) = &operation.tuner {
             spec_digest = spec_digest.value(&json!(tuner));
         }
-        let trigger_digest = Canonical::default().value(&json!([push, schedules])).digest();
+        let trigger_digest = trigger_digest(push.as_ref(), &schedules);
         let supersede = workflow.as_ref().and_then(|workflow| workflow.supersede.as_ref()).map(|supersede| {
             let group = supersede.group.as_deref().unwrap_or("{{project}}/{{name}}");
             SupersedePolicy {
@@ -342,6 +342,19 @@ impl<'d> Resolving<'_, 'd> {
             .map(|entry| (entry.path.as_str(), entry.id.as_str()))
             .collect();
         Canonical::default().value(&json!(matched)).digest()
+    }
+}
+
+/// The digest of what starts a workflow.
+fn trigger_digest(push: Option<&PushTrigger>, schedules: &[Schedule]) -> Digest {
+    static USUAL: OnceLock<Digest> = OnceLock::new();
+    let digest = || Canonical::default().value(&json!([push, schedules])).digest();
+    match push {
+        // Nearly all are started by every change of their own text, and by nothing else.
+        Some(PushTrigger { paths, fires: Fires::OnChange }) if paths.is_empty() && schedules.is_empty() => {
+            *USUAL.get_or_init(digest)
+        }
+        _ => digest(),
     }
 }
 
