@@ -61,7 +61,7 @@ pub(super) fn unfit_init(patch: &Map<String, Value>) -> Option<String> {
 /// What is wrong with an init, if something is: the field, a sentence and what to do.
 fn unfit(init: &Map<String, Value>) -> Option<(&'static str, String, &'static str)> {
     // A mapping is one thing, though nothing is in it.
-    let set = |key: &&&str| init.field(**key).is_some_and(|value| value.is_object() || !is_empty(value));
+    let set = |key: &&&str| init.field(key).is_some_and(|value| value.is_object() || !is_empty(value));
     let prepared: Vec<&'static str> = PREPARED.iter().filter(set).copied().collect();
     if let [_, second, ..] = prepared[..] {
         let names = alternatives(prepared.iter().copied()).replace(" or ", " and ");

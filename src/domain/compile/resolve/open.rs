@@ -124,7 +124,7 @@ impl<'d> Resolving<'_, 'd> {
         let connection = written.field("connection").and_then(Value::as_str).map(str::to_owned);
         let path = at.place("").file.to_string();
         let mut merged = self.referring(written, at.clone(), &path, false)?;
-        let says = |key: &&str| merged.component.field(*key).is_some_and(|value| !value.is_null());
+        let says = |key: &&str| merged.component.field(key).is_some_and(|value| !value.is_null());
         if ["hooks", "matrix", "joins"].iter().any(says) {
             self.not_yet(at, format!("`{name}` is started for another run, and has no hooks or runs of its own"));
         } else if what == Helper::Build && says(&"build") {
