@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use granit_parser::Parser;
 use serde::Deserialize;
+use tidegate::domain::compile::compile;
 use tidegate::domain::compile::parse::parse;
-use tidegate::domain::compile::{CompileCache, compile, compile_with};
 use tidegate::domain::diagnostic::Diagnostics;
 use tidegate::domain::files::{FileContent, FileSet, SourceFile};
 use tidegate::domain::ids::CommitId;
@@ -29,10 +29,8 @@ fn main() {
     assert_eq!(compiled.catalog.map(|catalog| catalog.workflows.len()), Some(count));
 
     // Rounds take turns, so that both sides meet the same machine; the best of each counts.
-    let (mut floor, mut ours, mut warm) = (f64::MAX, f64::MAX, f64::MAX);
+    let (mut floor, mut ours) = (f64::MAX, f64::MAX);
     let (mut events, mut documents) = (f64::MAX, f64::MAX);
-    let mut cache = CompileCache::default();
-    compile_with(&files, &mut cache);
     for _ in 0..ROUNDS {
         floor = floor.min(timed(|| texts(&files).for_each(|text| drop(typed(text)))));
         events = events.min(timed(|| {
@@ -42,12 +40,10 @@ fn main() {
             texts(&files).for_each(|text| drop(parse("file.yaml", text, &mut Diagnostics::default())));
         }));
         ours = ours.min(timed(|| drop(compile(&files))));
-        warm = warm.min(timed(|| drop(compile_with(&files, &mut cache))));
     }
     let rate = |seconds: f64| count as f64 / seconds;
     println!("bare typed parse        {:>9.0} files per CPU second", rate(floor));
     println!("validate, cold          {:>9.0} files per CPU second (bar 15000)", rate(ours));
-    println!("validate, unchanged     {:>9.0} files per CPU second", rate(warm));
     println!("  events of the parser  {:>9.0} files per CPU second", rate(events));
     println!("  documents with places {:>9.0} files per CPU second", rate(documents));
     println!("validate of bare parse  {:>8.0} % (bar 75 %)", 100.0 * floor / ours);

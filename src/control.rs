@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::conductor::{Conducting, Outside};
 use crate::domain::catalog::Catalog;
-use crate::domain::compile::{CompileCache, compile_with};
+use crate::domain::compile::compile;
 use crate::domain::diagnostic::{Diagnostics, counted};
 use crate::domain::dispatch::command::Rejection;
 use crate::domain::dispatch::event::RevisionApplied;
@@ -25,7 +25,7 @@ use crate::domain::spec::FirstSync;
 use crate::domain::time::Timestamp;
 use crate::effects::{Effects, Unstarted};
 use crate::engine::{Engine, EngineError};
-use crate::reconciler::{Desired, Followed, Nudge, Nudges, Reconciler, Shared, Sides, get, revision_of, set};
+use crate::reconciler::{Desired, Followed, LastPlan, Nudge, Nudges, Reconciler, Shared, Sides, get, revision_of, set};
 use crate::revision::policies;
 use crate::source::{Mirror, SourceError, SourceSpec, Watch, Watcher};
 use crate::store::{SqliteStore, StoreError};
@@ -156,7 +156,7 @@ struct Inner {
     shared: Arc<Shared>,
     nudges: Nudges,
     watcher: Arc<Watcher>,
-    cache: Mutex<CompileCache>,
+    last_plan: LastPlan,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
@@ -168,6 +168,7 @@ impl ControlPlane {
         let data_dir = data_dir.canonicalize().map_err(|error| StartError::DataDir(data_dir.clone(), error))?;
         let store = SqliteStore::open(&data_dir)?;
         let switches = Switches::load(&data_dir).map_err(|error| StartError::Switches(data_dir.clone(), error))?;
+        let last_plan = LastPlan::of(&data_dir);
         let unstarted = Unstarted::new();
         let effects = unstarted.handle();
         let unled = crate::conductor::Unstarted::new();
@@ -208,7 +209,7 @@ impl ControlPlane {
             effects: effects.clone(),
             shared: shared.clone(),
             first_sync,
-            cache: CompileCache::default(),
+            last_plan: last_plan.clone(),
             switches,
             settled: None,
         };
@@ -216,8 +217,7 @@ impl ControlPlane {
         let git = std::thread::spawn(move || reconciler.run(&receive, &watching));
         let (timing, timekeeper) = Timekeeper::start(engine.clone(), shared.clone());
         let threads = Mutex::new(vec![timekeeper, git, conductor, courier, engine_thread]);
-        let cache = Mutex::default();
-        Ok(Self(Arc::new(Inner { engine, effects, conducting, timing, shared, nudges, watcher, cache, threads })))
+        Ok(Self(Arc::new(Inner { engine, effects, conducting, timing, shared, nudges, watcher, last_plan, threads })))
     }
 
     /// Ends the threads, in the order in which they need one another; what runs on agents goes on.
@@ -253,9 +253,9 @@ impl ControlPlane {
         get(&self.0.shared.diagnostics).as_ref().clone()
     }
 
-    /// The plan of the last sync.
-    pub fn last_plan(&self) -> Option<Arc<Plan>> {
-        get(&self.0.shared.plan)
+    /// The plan of the last sync; `None` before the first.
+    pub fn last_plan(&self) -> std::io::Result<Option<Plan>> {
+        self.0.last_plan.read()
     }
 
     /// Looks at the source soon, even if it is paused, and heals what was changed behind git's back.
@@ -290,7 +290,7 @@ impl ControlPlane {
 
     /// What applying these files would do; no plan when their policy is not sound.
     pub fn plan(&self, files: &FileSet) -> (Option<Plan>, Diagnostics) {
-        let compiled = compile_with(files, &mut self.0.cache.lock().unwrap_or_else(PoisonError::into_inner));
+        let compiled = compile(files);
         let base = get(&self.0.shared.applied);
         let plan = compiled.catalog.map(|desired| {
             Sides::now(&self.0.engine, &self.0.effects, &self.0.shared).compare(
@@ -306,7 +306,7 @@ impl ControlPlane {
 
     /// What the policies of some files would change in the state as it is, if they are sound.
     pub fn policies(&self, files: &FileSet) -> (Option<RevisionApplied>, Diagnostics) {
-        let compiled = compile_with(files, &mut self.0.cache.lock().unwrap_or_else(PoisonError::into_inner));
+        let compiled = compile(files);
         let catalog = compiled.catalog;
         let change = catalog.map(|catalog| self.0.engine.read(|state| policies(state, &catalog)));
         (change, compiled.diagnostics)

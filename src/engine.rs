@@ -49,9 +49,19 @@ pub type Answer = Result<Outcome, EngineError>;
 pub type EventSink = Box<dyn FnMut(Seq, Timestamp, &[Event]) + Send>;
 
 enum Message {
-    Ask { command: Command, bodies: Vec<(Digest, Vec<u8>)>, answer: Option<tokio::sync::oneshot::Sender<Answer>> },
-    Agent { name: AgentName, up: bool },
+    /// In a box: the room for all messages is there from the beginning.
+    Ask(Box<Asked>),
+    Agent {
+        name: AgentName,
+        up: bool,
+    },
     Stop,
+}
+
+struct Asked {
+    command: Command,
+    bodies: Vec<(Digest, Vec<u8>)>,
+    answer: Option<tokio::sync::oneshot::Sender<Answer>>,
 }
 
 /// The way to the engine; cheap to clone.
@@ -101,7 +111,7 @@ impl Engine {
     /// Asks for something and waits until the answer is saved.
     pub async fn ask(&self, command: Command, bodies: Vec<(Digest, Vec<u8>)>) -> Answer {
         let (answer, reply) = tokio::sync::oneshot::channel();
-        let message = Message::Ask { command, bodies, answer: Some(answer) };
+        let message = Message::Ask(Box::new(Asked { command, bodies, answer: Some(answer) }));
         let inbox = self.inbox.clone();
         // A full inbox makes the sender wait, which must not happen on a thread of the runtime.
         let sent = match inbox.try_send(message) {
@@ -129,7 +139,7 @@ impl Engine {
         bodies: Vec<(Digest, Vec<u8>)>,
     ) -> Result<tokio::sync::oneshot::Receiver<Answer>, EngineError> {
         let (answer, reply) = tokio::sync::oneshot::channel();
-        let message = Message::Ask { command, bodies, answer: Some(answer) };
+        let message = Message::Ask(Box::new(Asked { command, bodies, answer: Some(answer) }));
         self.inbox.send(message).map_err(|_| EngineError::Stopped)?;
         Ok(reply)
     }
@@ -138,7 +148,8 @@ impl Engine {
     pub fn observe(&self, observations: Vec<Observation>) {
         for observation in observations {
             let command = Command::Observe(observation);
-            if self.inbox.send(Message::Ask { command, bodies: Vec::new(), answer: None }).is_err() {
+            let asked = Asked { command, bodies: Vec::new(), answer: None };
+            if self.inbox.send(Message::Ask(Box::new(asked))).is_err() {
                 return;
             }
         }
@@ -255,7 +266,8 @@ impl Loop {
         let mut state = shared.write().unwrap_or_else(PoisonError::into_inner);
         for message in batch {
             match message {
-                Message::Ask { command, bodies: with, answer } => {
+                Message::Ask(asked) => {
+                    let Asked { command, bodies: with, answer } = *asked;
                     let decision = decide(&state, now, &command);
                     for event in &decision.events {
                         state.apply(now, event);

@@ -9,7 +9,7 @@ use super::sides::{Desired, Sides};
 use super::{Permission, Reconciler, SyncError, new_run_id};
 use crate::control::HeldPlan;
 use crate::domain::catalog::Catalog;
-use crate::domain::compile::{Compiled, compile_with};
+use crate::domain::compile::{Compiled, compile};
 use crate::domain::diagnostic::Diagnostics;
 use crate::domain::dispatch::command::{Command, Outcome};
 use crate::domain::dispatch::event::{NewRun, Origin};
@@ -32,7 +32,7 @@ impl Reconciler {
         permission: Permission,
     ) -> Result<(CommitId, usize), SyncError> {
         let commit = files.commit.clone();
-        let Compiled { catalog, diagnostics, .. } = compile_with(&files, &mut self.cache);
+        let Compiled { catalog, diagnostics, .. } = compile(&files);
         set(&self.shared.diagnostics, Arc::new(diagnostics.clone()));
         {
             let mut status = self.shared.status.write().unwrap_or_else(PoisonError::into_inner);
@@ -45,7 +45,7 @@ impl Reconciler {
             (None, Some(good)) => {
                 let files = with_policy_of(&files, &good.files);
                 let policy = self.engine.read(|state| state.applied().map(|applied| applied.policy.clone()));
-                match compile_with(&files, &mut self.cache).catalog {
+                match compile(&files).catalog {
                     Some(catalog) => (catalog, files, policy.unwrap_or_else(|| commit.clone())),
                     None => return Err(SyncError::Invalid { commit, errors: diagnostics.errors() }),
                 }
@@ -77,8 +77,9 @@ impl Reconciler {
         {
             return Err(SyncError::Guard(format!("{}: {}", still.words, still.remedy)));
         }
-        let plan = Arc::new(plan);
-        set(&self.shared.plan, Some(plan.clone()));
+        if let Err(error) = self.last_plan.keep(&plan) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the plan cannot be shown later");
+        }
         if let Some(refusing) = plan.guards.iter().find(|guard| !guard.ok && guard.id.refuses()) {
             self.hold(&plan);
             return Err(SyncError::Guard(format!("{} ({})", refusing.words, refusing.remedy)));

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use super::shared::{Followed, Wanted, get, set};
 use super::{Permission, Reconciler, SyncError};
 use crate::domain::catalog::{Catalog, PushTrigger};
-use crate::domain::compile::{compile, compile_with, is_policy};
+use crate::domain::compile::{compile, is_policy};
 use crate::domain::files::FileSet;
 use crate::domain::ids::{CommitId, Digest, WorkflowName};
 use crate::domain::plan::{Between, Revision, overrides};
@@ -96,7 +96,7 @@ impl Reconciler {
                 let Ok(policy) = mirror.read_specs(&applied.policy) else { return };
                 files = with_policy_of(&files, &policy);
             }
-            let compiled = compile_with(&files, &mut self.cache);
+            let compiled = compile(&files);
             if let Some(mut catalog) = compiled.catalog {
                 self.recall_last_good(&mut catalog);
                 let revision = revision_of(&files, &get(&self.shared.status).reference, Vec::new());
@@ -136,7 +136,7 @@ impl Reconciler {
         let mut between = Vec::new();
         for (info, names) in unseen {
             let Ok(files) = mirror.read_specs(&info.id) else { continue };
-            let Some(mut then) = compile_with(&files, &mut self.cache).catalog else { continue };
+            let Some(mut then) = compile(&files).catalog else { continue };
             let workflows = names.into_iter().filter_map(|name| Some((then.workflows.remove(&name)?.item, name)));
             let workflows = workflows.map(|(item, name)| (name, item)).collect();
             between.push(Between { commit: info.id, overrides: overrides(&info.message), workflows });

@@ -5,6 +5,7 @@
 //! happens when they are the same. A commit that cannot be read or used changes nothing; the last good state stays.
 
 mod apply;
+mod last_plan;
 mod look;
 mod shared;
 mod sides;
@@ -12,10 +13,10 @@ mod sides;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, PoisonError};
 
+pub use self::last_plan::LastPlan;
 pub use self::look::revision_of;
 pub use self::shared::{Followed, Shared, Wanted, get, set};
 pub use self::sides::{Desired, Sides};
-use crate::domain::compile::CompileCache;
 use crate::domain::diagnostic::counted;
 use crate::domain::dispatch::command::Rejection;
 use crate::domain::ids::{CommitId, Digest, RunId};
@@ -57,8 +58,8 @@ pub struct Reconciler {
     pub shared: Arc<Shared>,
     /// What the first sync does, when it is not what the organization says.
     pub first_sync: Option<FirstSync>,
-    /// Compiled documents of unchanged files.
-    pub cache: CompileCache,
+    /// Where plans are kept for those who ask.
+    pub last_plan: LastPlan,
     /// What people told it.
     pub switches: Switches,
     /// The commit that needs no second look: all that it asks for was done.

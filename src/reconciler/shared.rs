@@ -9,7 +9,7 @@ use crate::domain::diagnostic::Diagnostics;
 use crate::domain::files::FileSet;
 use crate::domain::ids::CommitId;
 use crate::domain::plan::model::Start;
-use crate::domain::plan::{Between, Plan, Revision};
+use crate::domain::plan::{Between, Revision};
 use crate::source::{Mirror, SourceSpec};
 
 /// What is followed.
@@ -40,8 +40,6 @@ pub struct Shared {
     pub status: RwLock<SyncStatus>,
     /// What is applied, with the files that it was made of.
     pub applied: RwLock<Option<Arc<Wanted>>>,
-    /// The plan of the last sync.
-    pub plan: RwLock<Option<Arc<Plan>>>,
     /// The problems of the newest commit.
     pub diagnostics: RwLock<Arc<Diagnostics>>,
 }

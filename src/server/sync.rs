@@ -47,9 +47,10 @@ pub(super) async fn problems(State(api): State<Api>) -> Json<Vec<DiagnosticView>
 }
 
 pub(super) async fn last_plan(State(api): State<Api>) -> Result<Json<Plan>, ApiError> {
-    let plan =
-        api.control.last_plan().ok_or_else(|| ApiError::not_found("nothing was planned since the server started"))?;
-    Ok(Json(Plan::clone(&plan)))
+    let reading = tokio::task::spawn_blocking(move || api.control.last_plan());
+    let plan = reading.await.map_err(|_| ApiError::internal("reading failed: the log of the server says more"))?;
+    let plan = plan.map_err(|error| ApiError::internal(format!("the plan cannot be read: {error}")))?;
+    plan.map(Json).ok_or_else(|| ApiError::not_found("nothing was planned yet"))
 }
 
 pub(super) async fn now(State(api): State<Api>) -> Json<SyncView> {

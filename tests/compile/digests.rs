@@ -1,7 +1,7 @@
 //! What changes the meaning of a workflow, and what does not.
 
 use tidegate::domain::catalog::ResolvedWorkflow;
-use tidegate::domain::compile::{CompileCache, compile, compile_with};
+use tidegate::domain::compile::compile;
 use tidegate::domain::files::{FileContent, FileSet};
 use tidegate::domain::ids::WorkflowName;
 
@@ -103,18 +103,4 @@ fn watched_files_change_the_digest_of_the_inputs_and_no_others() {
     assert_ne!(nightly("--- models/a.bin\ny\n").inputs_digest, watched.inputs_digest);
     assert_eq!(nightly("--- data/a.bin\nx\n").inputs_digest, base.inputs_digest);
     assert_eq!(watched.spec_digest, base.spec_digest);
-}
-
-#[test]
-fn a_cache_changes_no_result() {
-    let mut cache = CompileCache::default();
-    for text in [
-        "",
-        "",
-        "--- queues/us-east/gpu.yaml\nversion: 1.1\nkind: queue\nname: gpu\nagent: us-east\nconcurrency: x\n",
-        "",
-    ] {
-        let files = over_base(text);
-        assert_eq!(compile_with(&files, &mut cache), compile(&files));
-    }
 }

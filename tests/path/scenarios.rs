@@ -327,7 +327,7 @@ fn scenario_25_runs_skip() {
     let all = Followed::after(one);
     all.site.workflow("train", HELD, "echo 2");
     assert_eq!(all.push("Retune\n\nRuns: skip"), 0);
-    let plan = all.server.0.last_plan().unwrap();
+    let plan = all.server.0.last_plan().unwrap().unwrap();
     assert!(plan.skips.iter().any(|skip| skip.words.contains("Runs: skip")), "{:?}", plan.skips);
     assert_eq!(all.push("an unrelated push"), 0);
     let all = all.restart(|_| {});

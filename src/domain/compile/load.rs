@@ -14,7 +14,6 @@ use super::text::shown;
 use super::violation;
 use crate::domain::diagnostic::{Diagnostic, Diagnostics, Place, Severity, did_you_mean};
 use crate::domain::files::{FileContent, FileSet, SourceFile};
-use crate::domain::ids::Digest;
 use crate::domain::spec::Kind;
 
 /// A file of specs.
@@ -105,31 +104,11 @@ impl<'d> Source<'d> {
     }
 }
 
-/// Documents of earlier commits by path and content, so that an unchanged file costs only its digest.
-#[derive(Debug, Default)]
-pub struct CompileCache {
-    files: BTreeMap<String, (Digest, Arc<Loaded>)>,
-}
-
 /// Loads all specs of a commit, by path.
-pub(super) fn load_all(files: &FileSet, cache: Option<&mut CompileCache>) -> BTreeMap<String, Arc<Loaded>> {
+pub(super) fn load_all(files: &FileSet) -> BTreeMap<String, Arc<Loaded>> {
     let relevant = files.files.iter().filter_map(|file| folder_of(&file.path).map(|folder| (file, folder)));
-    let Some(cache) = cache else {
-        let load = |(file, folder)| load(file, folder).map(|loaded| (file.path.clone(), Arc::new(loaded)));
-        return relevant.filter_map(load).collect();
-    };
-    let mut kept = BTreeMap::new();
-    for (file, folder) in relevant {
-        let digest = match &file.content {
-            FileContent::Text(bytes) => Digest::of(bytes),
-            other => Digest::of(format!("{other:?}").as_bytes()),
-        };
-        let known = cache.files.remove(&file.path).filter(|(of, _)| *of == digest);
-        let entry = known.or_else(|| load(file, folder).map(|loaded| (digest, Arc::new(loaded))));
-        kept.extend(entry.map(|entry| (file.path.clone(), entry)));
-    }
-    cache.files = kept;
-    cache.files.iter().map(|(path, (_, loaded))| (path.clone(), Arc::clone(loaded))).collect()
+    let load = |(file, folder)| load(file, folder).map(|loaded| (file.path.clone(), Arc::new(loaded)));
+    relevant.filter_map(load).collect()
 }
 
 /// What a path says; `None` for a file that can be no spec by its name.

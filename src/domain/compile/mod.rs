@@ -60,7 +60,7 @@ use document::Document;
 use field::Lookup;
 pub use inputs::late;
 use library::Library;
-pub use load::{CompileCache, is_policy};
+pub use load::is_policy;
 use load::{Loaded, Room, Source, folder_of, load_all, load_documents};
 use policy::{Policy, Written};
 pub use request::{MAX_BESIDE, Request, RequestSource, Requested, compile_request};
@@ -83,17 +83,12 @@ pub struct Compiled {
 
 /// Compiles a commit. Never fails: what is wrong becomes a diagnostic.
 pub fn compile(files: &FileSet) -> Compiled {
-    build(files, &load_all(files, None), None).0
-}
-
-/// As [`compile`], and remembers the documents of unchanged files for the next commit.
-pub fn compile_with(files: &FileSet, cache: &mut CompileCache) -> Compiled {
-    build(files, &load_all(files, Some(cache)), None).0
+    build(files, &load_all(files), None).0
 }
 
 /// As [`compile`], with a document in the place of the file at a path; and that as a compiled operation.
 fn compile_with_document(files: &FileSet, path: &str, document: Document) -> (Compiled, Option<Value>) {
-    let mut loaded = load_all(files, None);
+    let mut loaded = load_all(files);
     if let Some(folder) = folder_of(path) {
         loaded.insert(path.to_owned(), Arc::new(load_documents(vec![document], folder)));
     }
