@@ -89,9 +89,11 @@ fn catalog(step: u32) -> Catalog {
     }
     for i in QUEUES..OBJECTS {
         all = all.workflow(&format!("p{}/w{i}", i % 10), |w| {
-            w.operation.inputs.insert("epochs".into(), json!(step));
-            w.operation.run["container"]["command"] =
-                json!(["sh", "-c", format!("set -e\necho prepare\npython train.py --step {step}\necho done\n")]);
+            w.operation.change(|operation| {
+                operation.inputs.insert("epochs".into(), json!(step));
+                operation.run["container"]["command"] =
+                    json!(["sh", "-c", format!("set -e\necho prepare\npython train.py --step {step}\necho done\n")]);
+            });
         });
     }
     all.build()

@@ -30,11 +30,11 @@ fn sound(dir: &Path, said: &[&str]) -> Catalog {
 fn run_all(catalog: &Catalog) -> Vec<(String, Option<Value>)> {
     let scratch = tempfile::tempdir().unwrap();
     // Pipelines are led by the server; tests/pipelines runs such.
-    let jobs = catalog.workflows.iter().filter(|(_, workflow)| workflow.item.operation.pipeline().is_none());
+    let jobs = catalog.workflows.iter().filter(|(_, workflow)| workflow.item.operation.read().pipeline().is_none());
     let started = jobs.enumerate().map(|(n, (name, workflow))| {
         assert_eq!(workflow.item.unrunnable, None, "{name}");
         let rendered =
-            render(&workflow.item.operation, &Globals::default()).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+            render(&workflow.item.operation.read(), &Globals::default()).unwrap_or_else(|e| panic!("{name}: {e:?}"));
         let Run::Job(job) = rendered.run else { panic!("{name} is not a job") };
         let container = job.container.unwrap();
         let args = container.args.unwrap_or_else(|| Value::Array(Vec::new()));

@@ -160,7 +160,7 @@ impl ControlPlane {
         let started = if circumstances.workflow.is_some() {
             of_workflow(&workflow, circumstances)
         } else {
-            of_operation(&workflow.operation, circumstances)
+            of_operation(&workflow.operation.read(), circumstances)
         };
         let mut run = started.run;
         run.name = request.name.clone().unwrap_or(run.name);

@@ -22,8 +22,10 @@ use crate::domain::time::Span;
 
 mod following;
 mod pipeline;
+mod stored;
 pub use following::{Build, Hook, Join, RunEvent, TunerRun};
 pub use pipeline::{Dag, Node, NodeEvent, ParamRef, Point, RefFrom};
+pub use stored::StoredOperation;
 
 /// Default of `sync.maxStarts`.
 pub const DEFAULT_MAX_STARTS: u32 = 20;
@@ -168,7 +170,7 @@ pub struct ResolvedWorkflow {
     /// The queue of its runs.
     pub queue: QueueName,
     /// The component with operation, presets and params merged in.
-    pub operation: CompiledOperation,
+    pub operation: StoredOperation,
     /// Whether and when a commit starts it; `None` without a push trigger.
     pub push: Option<PushTrigger>,
     /// The times that start it.
@@ -225,6 +227,9 @@ pub struct CompiledOperation {
     /// Environment variables that inputs ask for (`toEnv`): variable → input.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub to_env: BTreeMap<String, String>,
+    /// Values of outputs that are known before it runs: given by params, or declared. What it reports has the last word.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, Value>,
     /// Inputs whose values are templates over the run itself, filled in when it is launched. What comes from other runs is
     /// never read as a template.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]

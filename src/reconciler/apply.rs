@@ -1,5 +1,6 @@
 //! A commit's files → catalog → plan → one command that makes it what is applied.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
@@ -120,15 +121,15 @@ impl Reconciler {
     }
 
     fn plan(&self, base: Option<&Wanted>, wanted: &Wanted, overrides: Overrides, diagnostics: &Diagnostics) -> Plan {
-        let mut desired = Catalog::clone(&wanted.catalog);
+        let mut desired = Cow::Borrowed(&*wanted.catalog);
         if let Some(first_sync) = self.first_sync {
-            desired.organization.item.first_sync = first_sync;
+            desired.to_mut().organization.item.first_sync = first_sync;
         }
         let standing = Standing::Followed;
         let mut sides = Sides::now(&self.engine, &self.effects, &self.shared);
         if self.switches.was_restored() {
             sides.admissions.baseline = false;
-            desired.organization.item.first_sync = FirstSync::Adopt;
+            desired.to_mut().organization.item.first_sync = FirstSync::Adopt;
         }
         let desired = Desired { catalog: &desired, revision: &wanted.revision, between: &wanted.between };
         sides.compare(base, &desired, overrides, standing, diagnostics)

@@ -203,7 +203,7 @@ fn operation(folder: &Path, file: &str) -> Result<CompiledOperation, String> {
     };
     let requested = compile_request(&set, &request)
         .map_err(|problems| problems.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>().join("; "))?;
-    Ok(requested.workflow.operation)
+    Ok(requested.workflow.operation.read())
 }
 
 fn source(path: &str, bytes: Vec<u8>) -> SourceFile {

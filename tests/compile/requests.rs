@@ -78,7 +78,7 @@ fn what_it_refers_to_is_sent_beside_it_and_stays_in_its_project() {
     };
     let asked = sent(&[("../shared/train.yaml", COMPONENT)]);
     let workflow = compile_request(&over_base(""), &asked).unwrap().workflow;
-    assert_eq!(workflow.operation.run["container"]["command"], json!(["train", "{{ lr }}"]));
+    assert_eq!(workflow.operation.read().run["container"]["command"], json!(["train", "{{ lr }}"]));
     assert!(problems(&sent(&[]))[0].contains("no spec lies at"), "{:?}", problems(&sent(&[])));
     // What decides over others is not a file's to bring along.
     for far in

@@ -45,18 +45,18 @@ fn a_zero_in_a_quota_forbids() {
 #[test]
 fn requests_are_what_containers_ask_or_may_use_at_most() {
     let nightly = workflow(&catalog(""), "vision/nightly");
-    assert_eq!(nightly.operation.request.to_string(), "cpu=2, memory=1Gi, nvidia.com/gpu=1");
+    assert_eq!(nightly.operation.read().request.to_string(), "cpu=2, memory=1Gi, nvidia.com/gpu=1");
     let two = "--- projects/vision/workflows/a.yaml\nversion: 1.1\nkind: operation\ncost: 2.5\ncomponent:\n  run:\n    kind: job\n    container: {resources: {limits: {cpu: 500m}}}\n    sidecars: [{resources: {requests: {cpu: 1}}}]\n";
-    assert_eq!(workflow(&catalog(two), "vision/a").operation.request.to_string(), "cost=2500m, cpu=1500m");
+    assert_eq!(workflow(&catalog(two), "vision/a").operation.read().request.to_string(), "cost=2500m, cpu=1500m");
 }
 
 #[test]
 fn inputs_are_typed_and_have_forms_for_command_lines() {
     let nightly = workflow(&catalog(""), "vision/nightly");
-    assert_eq!(json!(nightly.operation.inputs), json!({"epochs": 5, "lr": 0.1}));
-    assert_eq!(json!(nightly.operation.as_arg), json!({"epochs": "--epochs=5", "lr": "--lr=0.1"}));
+    assert_eq!(json!(nightly.operation.read().inputs), json!({"epochs": 5, "lr": 0.1}));
+    assert_eq!(json!(nightly.operation.read().as_arg), json!({"epochs": "--epochs=5", "lr": "--lr=0.1"}));
     let flags = "--- projects/vision/workflows/a.yaml\nversion: 1.1\nkind: component\ninputs:\n- {name: v, type: bool, isFlag: true, value: 'yes'}\n- {name: q, type: bool, isFlag: true, value: false}\n- {name: lr, value: 1, argFormat: '-l {{ lr }}', toEnv: LR}\n- {name: list, isList: true, type: int, value: '[1, 2]'}\nrun: {kind: job, container: {command: [x]}}\n";
-    let operation = workflow(&catalog(flags), "vision/a").operation;
+    let operation = workflow(&catalog(flags), "vision/a").operation.read();
     assert_eq!(json!(operation.as_arg), json!({"v": "--v", "q": "", "lr": "-l 1", "list": "--list=[1,2]"}));
     assert_eq!(json!(operation.to_env), json!({"LR": "lr"}));
 }
@@ -108,12 +108,13 @@ fn presets_patch_as_in_the_reference() {
         workflow(&catalog(&format!("{preset}{operation}")), "vision/base")
     };
     let seen = |flow: &ResolvedWorkflow| {
-        let container = &flow.operation.run["container"];
+        let run = flow.operation.read().run;
+        let container = &run["container"];
         (
             flow.queue.to_string(),
-            flow.operation.tags.join(","),
-            (flow.operation.max_retries, flow.operation.ttl, flow.operation.timeout),
-            flow.operation.run["environment"]["nodeSelector"].clone(),
+            flow.operation.read().tags.join(","),
+            (flow.operation.read().max_retries, flow.operation.read().ttl, flow.operation.read().timeout),
+            flow.operation.read().run["environment"]["nodeSelector"].clone(),
             container["image"].clone(),
             container["args"].clone(),
         )
@@ -143,7 +144,7 @@ fn presets_patch_as_in_the_reference() {
 fn references_are_followed_to_files_and_names() {
     let files = "--- projects/vision/ops/op.yaml\nversion: 1.1\nkind: operation\npathRef: ../../../components/train.yaml\nparams: {epochs: 7, lr: 0.5}\n--- projects/vision/workflows/a.yaml\nversion: 1.1\nkind: workflow\nname: a\npreviousName: old\nsupersede: {whenBusy: skip}\noperation: {pathRef: ../ops/op.yaml, params: {epochs: 9}}\n";
     let flow = workflow(&catalog(files), "vision/a");
-    assert_eq!(json!(flow.operation.inputs), json!({"epochs": 9, "lr": 0.5}));
+    assert_eq!(json!(flow.operation.read().inputs), json!({"epochs": 9, "lr": 0.5}));
     assert_eq!(flow.previous_name, Some(Name::parse("old").unwrap()));
     assert_eq!(flow.supersede.unwrap().group, "vision/a");
 }
@@ -163,7 +164,7 @@ fn built(build: &str, more: &str) -> (Option<Value>, Vec<String>) {
     let compiled = compile(&over_base(&text));
     let problems = compiled.diagnostics.iter().map(|problem| problem.message.clone()).collect();
     let flow = compiled.catalog.unwrap().workflows.get(&WorkflowName::parse("vision/a").unwrap()).cloned();
-    (flow.map(|flow| json!(flow.item.operation.build)), problems)
+    (flow.map(|flow| json!(flow.item.operation.read().build)), problems)
 }
 
 #[test]

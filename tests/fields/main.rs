@@ -72,14 +72,14 @@ fn come(operation: &Value, queue: &str) -> Come {
     let Compiled { catalog, diagnostics } = compile(&set);
     let workflow = catalog.and_then(|catalog| catalog.workflows.into_values().next()).map(|declared| declared.item);
     let objects = match &workflow {
-        Some(workflow) if workflow.operation.pipeline().is_none() => made(workflow),
+        Some(workflow) if workflow.operation.read().pipeline().is_none() => made(workflow),
         _ => Ok(Value::Null),
     };
     Come { workflow, problems: diagnostics, objects }
 }
 
 fn made(workflow: &ResolvedWorkflow) -> Result<Value, Cause> {
-    let rendered = render(&workflow.operation, &Globals::default())?;
+    let rendered = render(&workflow.operation.read(), &Globals::default())?;
     let run = serde_json::to_value(&rendered.run).unwrap();
     let project = ProjectName::parse("p").unwrap();
     let assignment = Assignment {
@@ -94,8 +94,8 @@ fn made(workflow: &ResolvedWorkflow) -> Result<Value, Cause> {
         sections: &rendered.sections,
         connections: &[],
         env: &rendered.env,
-        timeout: workflow.operation.timeout,
-        ttl: workflow.operation.ttl,
+        timeout: workflow.operation.read().timeout,
+        ttl: workflow.operation.read().ttl,
     };
     let objects = objects(&assignment)?;
     Ok(json!([objects.root, objects.belongings]))
@@ -160,7 +160,7 @@ fn fault(row: &Row, description: &str) -> Option<String> {
         Cached => {
             sound && {
                 let ask = |come: &Come| {
-                    let operation = &come.workflow.as_ref().unwrap().operation;
+                    let operation = &come.workflow.as_ref().unwrap().operation.read();
                     cache::ask(operation, &ProjectName::parse("p").unwrap())
                 };
                 ask(&cluster) != ask(&cluster_with)
@@ -302,7 +302,7 @@ fn a_patch_of_one_replica_reaches_every_replica_of_a_distributed_run() {
                 "worker": {"replicas": 2, "container": {"image": "a", "args": ["x"]}}}}});
         let come = come(&operation, "there/default");
         assert_eq!(errors(&come), 0, "{:?}", come.problems);
-        let run = come.workflow.unwrap().operation.run;
+        let run = come.workflow.unwrap().operation.read().run;
         ["chief", "worker"].map(|replica| run[replica].clone())
     };
     let replica =

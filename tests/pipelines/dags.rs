@@ -201,3 +201,31 @@ component:
     assert_eq!(needs.cause.unwrap().message, "`loss` is `outputs.loss` of `silent`, which has no such value");
     assert_eq!(status(&server, "behind"), Some(Status::UpstreamFailed));
 }
+
+#[test]
+fn outputs_that_are_known_beforehand_are_there_unless_others_are_reported() {
+    let (site, server) = begun();
+    let operation = r#"
+component:
+  run:
+    kind: dag
+    components:
+      - name: made
+        outputs: [{name: given, type: int}, {name: usual, type: str, value: none}, {name: said, type: int, value: 1}]
+        run: {kind: job, container: {command: [sh, -ec], args: ['echo "{\"said\": 2}" > "$TIDEGATE_OUTPUTS"']}}
+    operations:
+      - {name: first, dagRef: made, params: {given: {value: 7}}}
+      - name: second
+        params:
+          given: {ref: ops.first, value: outputs.given}
+          usual: {ref: ops.first, value: outputs.usual}
+          said: {ref: ops.first, value: outputs.said}
+        component:
+          inputs: [{name: given, type: int}, {name: usual, type: str}, {name: said, type: int}]
+          run: {kind: job, container: {command: [sh, -ec], args: ['echo "{\"all\": \"{{ given }} {{ usual }} {{ said }}\"}" > "$TIDEGATE_OUTPUTS"']}}
+"#;
+    push(&site, "known", operation);
+    let run = ended(&server, "known");
+    assert_eq!(run.status, Status::Succeeded, "{:?}", run.cause);
+    assert_eq!(named(&server, "second").unwrap().outputs["all"], "7 none 2");
+}

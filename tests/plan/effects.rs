@@ -202,7 +202,9 @@ fn an_emptied_source_and_a_large_removal_are_refused() {
 #[test]
 fn a_start_that_can_never_leave_its_queue_says_so() {
     let base = gpus().queue("us/gpu", |q| q.quota = resources(&[("gpu", "16")]));
-    let hungry = base.clone().workflow("vision/train", |w| w.operation.request = resources(&[("gpu", "32")]));
+    let hungry = base
+        .clone()
+        .workflow("vision/train", |w| w.operation.change(|operation| operation.request = resources(&[("gpu", "32")])));
     let plan = compare(&base.build(), &hungry.build(), None);
     assert_eq!(plan.starts[0].never.as_deref(), Some("asks nvidia.com/gpu=32, quota 16"));
 }

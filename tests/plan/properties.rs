@@ -63,12 +63,12 @@ proptest! {
                 "env": [{"name": "API_TOKEN", "value": secret}],
                 "command": ["sh", "-c", command], "args": ["--api-key", secret, format!("--secret={secret}")],
             }});
-            one().workflow("vision/train", |w| {
-                w.operation.run = run;
-                w.operation.inputs.insert("password".into(), json!(secret));
-                w.operation.inputs.insert("plain".into(), json!(secret));
-                w.operation.to_env.insert("PLAIN_TOKEN".into(), "plain".into());
-            }).build()
+            one().workflow("vision/train", |w| w.operation.change(|operation| {
+                operation.run = run;
+                operation.inputs.insert("password".into(), json!(secret));
+                operation.inputs.insert("plain".into(), json!(secret));
+                operation.to_env.insert("PLAIN_TOKEN".into(), "plain".into());
+            })).build()
         };
         let empty = org().build();
         for plan in [compare(&with(&old), &with(&secret), None), compare(&empty, &with(&secret), None)] {
@@ -85,8 +85,10 @@ proptest! {
         let plan = compare(
             &one().build(),
             &one().preset("p", json!({ "x": value })).workflow("vision/train", |w| {
-                w.operation.inputs.insert(evil.clone(), json!(evil));
-                w.operation.run["container"]["command"] = json!([evil.clone() + "\nsecond line"]);
+                w.operation.change(|operation| {
+                    operation.inputs.insert(evil.clone(), json!(evil));
+                    operation.run["container"]["command"] = json!([evil.clone() + "\nsecond line"]);
+                });
                 w.unrunnable = Some(evil.clone());
             }).build(),
             None,

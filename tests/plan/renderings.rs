@@ -26,8 +26,10 @@ fn rich_base() -> Builder {
         .project("vision", |p| p.default_queue = Some(QueueName::parse("us/gpu").unwrap()))
         .workflow("vision/train", |w| {
             w.queue = QueueName::parse("us/gpu").unwrap();
-            w.operation.run = script(SCRIPT);
-            w.operation.request = resources(&[("gpu", "2")]);
+            w.operation.change(|operation| {
+                operation.run = script(SCRIPT);
+                operation.request = resources(&[("gpu", "2")]);
+            });
         })
         .workflow("vision/tidy", edit(1))
 }
@@ -42,9 +44,11 @@ fn rich() -> (Catalog, Catalog, Live) {
         .without("queue us/legacy")
         .preset("spot", json!({"isPreset": true, "termination": {"maxRetries": 3}}))
         .workflow("vision/train", |w| {
-            let container = &mut w.operation.run["container"];
-            container["command"][2] = json!(SCRIPT.replace("0.1", "0.01"));
-            container["env"][0]["value"] = json!("hf_fedcba");
+            w.operation.change(|operation| {
+                let container = &mut operation.run["container"];
+                container["command"][2] = json!(SCRIPT.replace("0.1", "0.01"));
+                container["env"][0]["value"] = json!("hf_fedcba");
+            });
         })
         .workflow("vision/eval", |w| w.queue = QueueName::parse("us/etl").unwrap())
         .with(|c| {
@@ -164,7 +168,9 @@ fn a_comment_never_outgrows_its_forge() {
     let all = |suffix: &str| {
         (0..400).fold(org(), |all, i| {
             let text = format!("{long}{suffix}{i}");
-            all.workflow(&format!("vision/w{i}"), move |w| w.operation.run["container"]["command"] = json!([text]))
+            all.workflow(&format!("vision/w{i}"), move |w| {
+                w.operation.change(|operation| operation.run["container"]["command"] = json!([text]))
+            })
         })
     };
     let plan = compare(&all("a").build(), &all("b").build(), None);

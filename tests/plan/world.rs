@@ -88,7 +88,7 @@ pub fn revision(commit: &str, message: &str) -> Revision {
 
 pub fn edit(value: i64) -> impl Fn(&mut ResolvedWorkflow) {
     move |workflow| {
-        workflow.operation.inputs.insert("epochs".into(), json!(value));
+        workflow.operation.change(|operation| drop(operation.inputs.insert("epochs".into(), json!(value))));
     }
 }
 

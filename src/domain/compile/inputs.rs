@@ -114,6 +114,8 @@ pub(super) struct Bound {
     pub as_arg: IndexMap<String, String>,
     /// Input → what is said of it beside its value.
     pub forms: BTreeMap<String, InputForm>,
+    /// Values of outputs that are known beforehand.
+    pub outputs: BTreeMap<String, Value>,
     /// Inputs whose values are templates.
     pub templated: BTreeSet<String>,
     /// Inputs whose values come from other runs.
@@ -266,9 +268,17 @@ pub(super) fn bind(
     for io in declared(component, "outputs") {
         let name = text_of(io, "name").unwrap_or_default();
         let optional = io.field("isOptional").and_then(flag) == Some(true) || io.field("value").is_some();
-        if !delayed(io, true) && !optional && !params.contains_key(name) {
+        let given = params.contains_key(name);
+        if !delayed(io, true) && !optional && !given {
             required(name, "output", at, problems);
         }
+        let is_input = || declared(component, "inputs").any(|input| text_of(input, "name") == Some(name));
+        let known = match io.field("value") {
+            _ if given => bound.inputs.get(name).filter(|_| !is_input()).cloned(),
+            value => value.and_then(|value| read(type_of(io), is_list(io), value).ok()),
+        };
+        let known = known.filter(|value| !value.is_null() && !has_template(value));
+        bound.outputs.extend(known.map(|value| (name.to_owned(), value)));
     }
     for (name, _) in bound.inputs.iter().filter(|(_, value)| has_template(value)) {
         bound.templated.insert(name.clone());

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::domain::catalog::{
     AgentPolicy, Catalog, CompiledOperation, DEFAULT_MAX_REMOVALS, DEFAULT_MAX_STARTS, Declared, OrganizationPolicy,
-    ProjectPolicy, PushTrigger, QueuePolicy, ResolvedWorkflow,
+    ProjectPolicy, PushTrigger, QueuePolicy, ResolvedWorkflow, StoredOperation,
 };
 use crate::domain::diagnostic::Place;
 use crate::domain::ids::{AgentName, Digest, Name, OrganizationName, ProjectName, QueueName, WorkflowName};
@@ -166,10 +166,10 @@ fn echo_workflow() -> ResolvedWorkflow {
     let none = Digest::of(b"");
     ResolvedWorkflow {
         queue: QueueName::parse("us/default").expect("a name"),
-        operation: CompiledOperation {
+        operation: StoredOperation::of(&CompiledOperation {
             run: json!({"kind": "job", "container": {"image": "busybox", "command": ["echo", "hello"]}}),
             ..CompiledOperation::default()
-        },
+        }),
         push: Some(PushTrigger { paths: Vec::new(), fires: Default::default() }),
         schedules: Vec::new(),
         supersede: None,

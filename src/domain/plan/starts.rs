@@ -252,8 +252,9 @@ fn never(input: &PlanInput<'_>, workflow: &ResolvedWorkflow) -> Option<String> {
     let queue = input.desired.queues.get(&workflow.queue)?;
     let agent = input.desired.agents.get(&workflow.queue.agent);
     let limits = [("quota", Some(&queue.item.quota)), ("capacity", agent.map(|agent| &agent.item.capacity))];
+    let request = workflow.operation.read().request;
     limits.into_iter().find_map(|(word, limit)| {
-        let (resource, need, have) = super::effects::exceeds(&workflow.operation.request, limit?)?;
+        let (resource, need, have) = super::effects::exceeds(&request, limit?)?;
         Some(format!("asks {resource}={need}, {word} {have}"))
     })
 }

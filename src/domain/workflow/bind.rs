@@ -16,7 +16,7 @@ pub struct Facts {
     pub name: String,
     /// The values that it ran with.
     pub inputs: BTreeMap<String, Value>,
-    /// What it reported.
+    /// What it reported, over what was known beforehand.
     pub outputs: Map<String, Value>,
     /// Its globals.
     pub globals: Map<String, Value>,
@@ -35,7 +35,9 @@ impl Facts {
             Value::Object(map) => map,
             _ => Map::new(),
         };
-        Self { name: row.name.clone(), inputs: operation.inputs.clone(), outputs: row.outputs.clone(), globals }
+        let mut outputs = Map::from_iter(operation.outputs.clone());
+        outputs.extend(row.outputs.clone());
+        Self { name: row.name.clone(), inputs: operation.inputs.clone(), outputs, globals }
     }
 
     /// A value by its path; `None` when there is none.

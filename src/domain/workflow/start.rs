@@ -47,7 +47,7 @@ pub struct Circumstances {
 
 /// What starting a workflow asks for.
 pub fn of_workflow(workflow: &ResolvedWorkflow, circumstances: Circumstances) -> Start {
-    of_operation(&workflow.operation, Circumstances { group: workflow.supersede.clone(), ..circumstances })
+    of_operation(&workflow.operation.read(), Circumstances { group: workflow.supersede.clone(), ..circumstances })
 }
 
 /// What starting an operation asks for.

@@ -263,18 +263,19 @@ impl WorkflowView {
         let workflow = &declared.item;
         let push = workflow.push.as_ref().map(|_| "push".to_owned());
         let schedule = (!workflow.schedules.is_empty()).then(|| "schedule".to_owned());
-        let kind = workflow.operation.run.get("kind").and_then(Value::as_str);
+        let operation = workflow.operation.read();
+        let kind = operation.run.get("kind").and_then(Value::as_str).unwrap_or("job").to_owned();
         Self {
             project: name.project.to_string(),
             name: name.workflow.to_string(),
             queue: workflow.queue.to_string(),
             triggers: push.into_iter().chain(schedule).collect(),
-            kind: kind.unwrap_or("job").to_owned(),
-            inputs: workflow.operation.inputs.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            kind,
+            inputs: operation.inputs.into_iter().collect(),
             place: declared.place.as_ref().map(ToString::to_string),
             spec_digest: workflow.spec_digest.to_string(),
             unrunnable: workflow.unrunnable.clone(),
-            run: workflow.operation.run.clone(),
+            run: operation.run,
         }
     }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use globset::GlobSet;
 use serde_json::{Map, Value, json};
 
-use crate::domain::catalog::{CompiledOperation, Dag, PushTrigger, ResolvedWorkflow, SupersedePolicy};
+use crate::domain::catalog::{CompiledOperation, Dag, PushTrigger, ResolvedWorkflow, StoredOperation, SupersedePolicy};
 use crate::domain::compile::checks::{self, glob};
 use crate::domain::compile::codes;
 use crate::domain::compile::digest::Canonical;
@@ -189,6 +189,9 @@ impl<'d> Resolving<'_, 'd> {
         if !operation.hooks.is_empty() {
             spec_digest = spec_digest.value(&json!(operation.hooks));
         }
+        if !operation.outputs.is_empty() {
+            spec_digest = spec_digest.mapping(operation.outputs.iter());
+        }
         if let Some(build) = &operation.build {
             spec_digest = spec_digest.value(&json!(build));
         }
@@ -206,7 +209,7 @@ impl<'d> Resolving<'_, 'd> {
         });
         Some(ResolvedWorkflow {
             queue,
-            operation,
+            operation: StoredOperation::of(&operation),
             push,
             schedules,
             supersede,
@@ -387,6 +390,7 @@ fn compiled(
         tags: whole.field("tags").map(words).unwrap_or_default(),
         inputs: bound.inputs,
         to_env: bound.to_env,
+        outputs: bound.outputs,
         templated: bound.templated,
         as_arg: bound.as_arg,
         forms: bound.forms,
