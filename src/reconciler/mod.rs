@@ -163,7 +163,7 @@ impl Reconciler {
 
     /// After a start of the server: what is applied is read again from the mirror, and its agents are opened.
     fn resume(&mut self) {
-        apart(|| self.recall());
+        self.recall();
         if let Some(applied) = get(&self.shared.applied) {
             self.effects.set_owner(applied.catalog.organization.item.name.to_string());
         }
@@ -196,17 +196,11 @@ impl Reconciler {
 
     /// One look: the commit, and how many runs were started. Plans again when something else was applied meanwhile.
     fn sync(&mut self, even_unchanged: bool, permission: Permission) -> Result<(CommitId, usize), SyncError> {
-        apart(|| match self.look(even_unchanged, permission) {
+        match self.look(even_unchanged, permission) {
             Err(SyncError::Refused(Rejection::Stale { .. })) => self.look(even_unchanged, permission),
             other => other,
-        })
+        }
     }
-}
-
-/// Works in a thread of its own: at its end the allocator gives back what the work needed for a moment, which is many times
-/// what stays of it.
-fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| scope.spawn(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
 }
 
 /// Many nudges are one look; whether somebody wants it in any case, and what else was said.
