@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::led::{Led, Made, child_id};
+use super::children::child_id;
+use super::led::{Led, Made};
 use super::render::Globals;
 use crate::domain::catalog::{CompiledOperation, Join};
 use crate::domain::dispatch::command::{Advance, PipelineEnd};

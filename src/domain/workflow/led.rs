@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::bind::{Facts, set, taken};
 use super::build::with_image_of;
+use super::children::{Children, TUNER, TUNERS, child_id, place_of};
 use super::conductor::{Records, Unreadable};
 use super::curves::Curves;
 use super::dag::{Progress, Step};
@@ -26,10 +27,6 @@ use crate::domain::ids::{Attempt, Digest, QueueName, RunId};
 use crate::domain::spec::Limit;
 use crate::domain::spec::matrix::Matrix;
 
-/// The places of a search's questions to its tuner begin here; far beyond those of its runs.
-const TUNERS: u32 = 1 << 31;
-/// What their names have before their number.
-const TUNER: &str = "tuner-";
 /// Runs that a tuner is told of at most, the newest.
 const MOST_TOLD: usize = 1000;
 
@@ -98,7 +95,7 @@ impl Led {
                 children.read(&row, records, |name| place_of(name.strip_prefix(&row.name)?.strip_prefix('-')?))?;
                 children.list.sort_by_key(|child| child.place);
                 children.keep_passed_rounds(sweep.needs_points(), records)?;
-                (children.sweep(sweep, records)?, matrix.early_stopping)
+                (Work::Sweep(Box::new(children.sweep(sweep, records)?)), matrix.early_stopping)
             }
             None => {
                 let dag = graph(&operation)?;
@@ -418,108 +415,6 @@ impl Led {
         made.children.push(NewChild { run: start.run, ended });
         made.bodies.push(start.body);
     }
-}
-
-/// The children that a pipeline has made, as their rows say.
-#[derive(Default)]
-struct Children {
-    list: Vec<Child>,
-}
-
-struct Child {
-    place: u32,
-    status: Status,
-    ran: bool,
-    had_slot: bool,
-    spec: Digest,
-    outputs: Map<String, Value>,
-    /// What it goes on from, when it had ended before its pipeline was told to go on.
-    again: Option<Ended>,
-}
-
-impl Child {
-    /// The statuses that matter and that it is known to have been in; the last is the present one.
-    fn seen(&self) -> Vec<Status> {
-        self.ran.then_some(Status::Running).into_iter().chain([self.status]).collect()
-    }
-}
-
-impl Children {
-    fn read(
-        &mut self,
-        pipeline: &RunRow,
-        records: &dyn Records,
-        place_of: impl Fn(&str) -> Option<u32>,
-    ) -> Result<(), Unreadable> {
-        records.children(pipeline.id, &mut |row| {
-            // What is called otherwise was not made by its programme (a hook).
-            let Some(place) = place_of(&row.name).filter(|_| row.id == child_id(pipeline.id, &row.name)) else {
-                return;
-            };
-            // Rows are made anew for what goes on: an older child is one of the life before.
-            let done = !row.status.is_final() || matches!(row.status, Status::Succeeded | Status::Skipped);
-            let again = (row.seq < pipeline.seq && !done).then(|| Ended::of(&row));
-            let (ran, had_slot) = (row.started_at.is_some(), row.attempt.0 > 0);
-            let (status, spec, outputs) = (row.status, row.spec, row.outputs);
-            self.list.push(Child { place, status, ran, had_slot, spec, outputs, again });
-        })
-    }
-
-    /// The children that are as their rows say, and not to be made again.
-    fn kept(&self) -> impl Iterator<Item = &Child> {
-        self.list.iter().filter(|child| child.again.is_none())
-    }
-
-    /// A search that learns has built on what became of its earlier rounds: only the newest one goes on.
-    fn keep_passed_rounds(&mut self, learns: bool, records: &dyn Records) -> Result<(), Unreadable> {
-        if !learns || self.list.iter().all(|child| child.again.is_none()) {
-            return Ok(());
-        }
-        let round = |child: &Child| -> Result<_, Unreadable> {
-            let operation = records.operation(child.spec)?;
-            Ok(operation.point.as_ref().map(|point| (point.iteration, point.bracket_iteration)))
-        };
-        let newest = self.list.iter().rfind(|child| child.place < TUNERS).map(round).transpose()?;
-        for child in self.list.iter_mut().filter(|child| child.place < TUNERS) {
-            if child.again.is_some() && Some(round(child)?) != newest {
-                child.again = None;
-            }
-        }
-        Ok(())
-    }
-
-    fn sweep(&self, mut sweep: Sweep, records: &dyn Records) -> Result<Work, Unreadable> {
-        for child in self.list.iter().filter(|child| child.place < TUNERS) {
-            while sweep.taken() < u64::from(child.place) {
-                sweep.gone();
-            }
-            let point = if sweep.needs_points() { records.operation(child.spec)?.point.clone() } else { None };
-            sweep.made(point);
-        }
-        for child in self.list.iter().filter(|child| child.place >= TUNERS) {
-            sweep.asked();
-            if child.status.is_final() && child.again.is_none() {
-                sweep.answered(child.status, Some(&child.outputs));
-            }
-        }
-        for child in self.kept().filter(|child| child.status.is_final() && child.place < TUNERS) {
-            sweep.ended(child.place, child.status, Some(&child.outputs));
-        }
-        Ok(Work::Sweep(Box::new(sweep)))
-    }
-}
-
-/// The place of a run of a search, by its name behind that of the search.
-fn place_of(name: &str) -> Option<u32> {
-    match name.strip_prefix(TUNER) {
-        Some(round) => round.parse::<u32>().ok()?.checked_add(TUNERS),
-        None => name.parse().ok(),
-    }
-}
-
-/// The id of a child by its name within its pipeline.
-pub(super) fn child_id(pipeline: RunId, name: &str) -> RunId {
-    RunId::derived(pipeline, name)
 }
 
 /// The operation of which a matrix makes runs, with the params of one point.

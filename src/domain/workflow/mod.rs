@@ -3,6 +3,7 @@
 mod bind;
 mod build;
 pub mod cache;
+mod children;
 pub mod conductor;
 mod curves;
 pub mod dag;
