@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::checks::later;
-use super::graph::Graph;
+use super::graph::{Graph, is_graph};
 use super::inputs::{Scope, bind, check_declarations};
 use super::library::{Library, Target, hub_path, joined, url_path};
 use super::load::{Folder, Loaded, Room, Source, load};
@@ -213,7 +213,6 @@ impl<'d> Lone<'_, 'd> {
             match spec.shape {
                 Some(Shape::Document(Kind::Component)) => {
                     check_declarations(map, &source, &mut self.problems);
-                    sections::check_run(map, &source, &mut self.problems);
                     operation = self.component(&source, map, path);
                 }
                 Some(Shape::Document(Kind::Operation)) => operation = self.operation(&source, map, path),
@@ -269,7 +268,6 @@ impl<'d> Lone<'_, 'd> {
         let component = target.source.map()?;
         if map.contains_key("component") {
             check_declarations(component, &target.source, &mut self.problems);
-            sections::check_run(component, &target.source, &mut self.problems);
         }
         self.whole(map.clone(), at, &target, component)
     }
@@ -289,8 +287,7 @@ impl<'d> Lone<'_, 'd> {
             self.problems.push(problem.help("fill them in, and remove `template` or write `enabled: false`"));
         }
         let run = target.source.at("/run");
-        let is_graph = run.map().and_then(|run| run.get("kind")).and_then(Value::as_str) == Some("dag");
-        let graph = is_graph.then(|| Graph {
+        let graph = is_graph(component).then(|| Graph {
             library: &self.library,
             project: None,
             path: target.path.clone(),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::codes;
 use super::document::escape_token;
+use super::field::Lookup;
 use super::inputs::{Scope, bind, check_declarations, declared, is_list, text_of, type_of};
 use super::library::{Library, Target};
 use super::load::Source;
@@ -180,7 +181,7 @@ impl<'d> Graph<'_, 'd> {
         problems: &mut Diagnostics,
     ) {
         let run = target.source.at("/run");
-        if run.map().and_then(|run| run.get("kind")).and_then(Value::as_str) != Some("dag") {
+        if !is_graph(component) {
             return;
         }
         let mut around = self.around.clone();
@@ -242,6 +243,11 @@ pub(super) const GLOBALS: [&str; 21] = [
     "is_independent",
 ];
 
+/// Whether a component runs a graph.
+pub(super) fn is_graph(component: &Map<String, Value>) -> bool {
+    component.field("run").and_then(|run| run.field("kind")).and_then(Value::as_str) == Some("dag")
+}
+
 fn has_component(map: &Map<String, Value>) -> bool {
     map.get("component").is_some_and(Value::is_object)
 }
@@ -257,7 +263,7 @@ fn written(run: &Source<'_>, problems: &mut Diagnostics) {
         let inline = at.at("/component");
         if let Some(component) = inline.map() {
             check_declarations(component, &inline, problems);
-            if component.get("run").and_then(|run| run.get("kind")).and_then(Value::as_str) == Some("dag") {
+            if is_graph(component) {
                 written(&inline.at("/run"), problems);
             }
         }

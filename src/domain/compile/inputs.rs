@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::field::Lookup;
-use super::graph::Known;
+use super::graph::{Known, is_graph};
 use super::load::Source;
 use super::text::shown;
 use super::value::{INIT_TYPES, TEXTUAL, flag, has_template, is_template, is_type, read};
@@ -65,9 +65,7 @@ pub(super) fn check_declarations(component: &Map<String, Value>, at: &Source<'_>
                 problems.push(problem.help("remove `isOptional: false`, or the default"));
             }
             // An output of a graph may be that of one of its operations.
-            let of_graph =
-                component.field("run").and_then(|run| run.field("kind")).and_then(Value::as_str) == Some("dag");
-            if section == "outputs" && of_graph && template_ref(value).is_some() {
+            if section == "outputs" && is_graph(component) && template_ref(value).is_some() {
                 continue;
             }
             if is_template(value) && word.is_some_and(|word| !TEXTUAL.contains(&word) || is_list(io)) {

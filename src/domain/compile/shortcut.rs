@@ -12,11 +12,11 @@ use serde_json::{Map, Value, json};
 
 use super::codes;
 use super::document::Document;
-use super::load::Room;
+use super::graph::rules::twice;
+use super::load::{Room, Source};
 use super::merge::{merge, strategy_of};
 use super::patch;
 use super::schema::Shape;
-use super::text::shown;
 use super::value::flag;
 use super::violation;
 use crate::domain::diagnostic::{Code, Diagnostic};
@@ -323,17 +323,14 @@ impl Lowering<'_> {
         let mut names = BTreeMap::new();
         for (i, operation) in run.get("operations").and_then(Value::as_array).into_iter().flatten().enumerate() {
             let Some(operation) = operation.as_object() else { continue };
-            let place = |key: &str| self.document.place(&format!("{from}/operations/{i}/{key}"));
+            let at = Source::whole(self.document).at(&format!("{from}/operations/{i}"));
             let name = operation.get("name").and_then(Value::as_str).unwrap_or_default();
-            if let Some(first) = names.insert(name, i).filter(|_| !name.is_empty()) {
-                let message = format!("two operations of the graph are called `{}`", shown(name));
-                let first = self.document.place(&format!("{from}/operations/{first}/name"));
-                let problem = Diagnostic::error(codes::SAME_OPERATION, place("name"), message);
-                self.problems.push(problem.help("give each a name of its own").see(first, "the first one"));
+            if let Some(first) = names.insert(name, at.clone()).filter(|_| !name.is_empty()) {
+                self.problems.push(twice("operations", name, &first, &at));
             }
             if is_given(operation, "schedule") {
                 let message = "an operation of a graph has no schedule of its own";
-                let problem = Diagnostic::error(codes::BAD_SCHEDULE, place("schedule"), message);
+                let problem = Diagnostic::error(codes::BAD_SCHEDULE, at.place("/schedule"), message);
                 self.problems.push(problem.help("give the graph a schedule"));
             }
         }

@@ -93,7 +93,8 @@ pub(in crate::domain::compile) fn siblings<'d>(
     siblings
 }
 
-fn twice(what: &str, name: &str, first: &Source<'_>, second: &Source<'_>) -> Diagnostic {
+/// Two of one name.
+pub(in crate::domain::compile) fn twice(what: &str, name: &str, first: &Source<'_>, second: &Source<'_>) -> Diagnostic {
     let message = format!("two {what} of the graph are called `{}`", shown(name));
     let problem = Diagnostic::error(codes::SAME_OPERATION, second.place("/name"), message);
     problem.help("give each a name of its own").see(first.place("/name"), "the first one")
