@@ -48,15 +48,12 @@ impl<'a> Rows<'a> {
     pub(super) fn apply(&mut self, op: RowOp) -> rusqlite::Result<Option<Seq>> {
         match op {
             RowOp::Insert(row) => {
-                let last = match self.touched(row.id)? {
-                    Some(touched) => {
-                        // Another one had its id; its timeline goes on.
-                        let last = touched.last;
-                        self.delete(row.id)?;
-                        last
-                    }
-                    None => None,
-                };
+                let former = self.touched(row.id)?.map(|former| former.last);
+                if former.is_some() {
+                    self.delete(row.id)?;
+                }
+                // The timeline of another one that had its id goes on.
+                let last = former.flatten();
                 self.runs.insert(row.id, Touched { seq: row.seq, last, change: Change::Insert(row) });
             }
             RowOp::Update(id, patch) => {
